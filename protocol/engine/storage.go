@@ -53,4 +53,6 @@ type Storage interface {
 	// order of key, until f returns an error, which Scan returns. The slices are
 	// valid during the call only.
 	Scan(t Table, prefix []byte, f func(key, value []byte) error) error
+	// Keys is Scan without the values, which are not read.
+	Keys(t Table, prefix []byte, f func(key []byte) error) error
 }
