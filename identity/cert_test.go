@@ -26,3 +26,16 @@ func TestCertSizeAndRefusals(t *testing.T) {
 		}
 	}
 }
+
+func FuzzCert(f *testing.F) {
+	ctx := [32]byte{9}
+	f.Add(Certify(ctx, MemberKeyFromSeed([32]byte{1}), DeviceKeyFromSeed([32]byte{2})).Marshal())
+	f.Add([]byte{0x85, 1})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if c, err := ParseCert(b, ctx); err == nil && !bytes.Equal(c.Marshal(), b) {
+			t.Fatal("what parses does not encode to the same bytes")
+		} else if err != nil && err != ErrCert {
+			t.Fatal(err)
+		}
+	})
+}

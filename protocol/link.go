@@ -3,6 +3,9 @@ package protocol
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"strings"
 
 	"github.com/palabre-app/palabre/identity/label"
@@ -11,7 +14,7 @@ import (
 
 // Bounds of an invite link (spec 20 section 6).
 const (
-	MaxLink          = 900 // characters, prefix included
+	MaxLink          = 1_241 // characters, prefix included: a link with the longest lists
 	MaxLinkAddresses = 4
 	MaxLinkFerries   = 2
 	MaxAddress       = 128 // bytes of a multiaddr in text form
@@ -52,15 +55,29 @@ func (l Link) Text() string {
 }
 
 // String hides the link.
-func (Link) String() string { return "[invite link]" }
+func (Link) String() string { return hiddenLink }
 
 // GoString hides the link.
-func (Link) GoString() string { return "[invite link]" }
+func (Link) GoString() string { return hiddenLink }
+
+// Format hides the link from every verb of package fmt. A struct that holds a
+// Link in an unexported field must hide itself: fmt does not ask there.
+func (Link) Format(f fmt.State, _ rune) { io.WriteString(f, hiddenLink) }
+
+// LogValue hides the link.
+func (Link) LogValue() slog.Value { return slog.StringValue(hiddenLink) }
+
+// MarshalJSON refuses: a link leaves the program as Text, on purpose.
+func (Link) MarshalJSON() ([]byte, error) {
+	return nil, errors.New("a link is not encoded as JSON")
+}
+
+const hiddenLink = "[invite link]"
 
 // ParseLink reads a link. The error is ErrLink and never repeats the text.
 func ParseLink(text string) (Link, error) {
 	rest, ok := strings.CutPrefix(strings.TrimSpace(text), linkPrefix)
-	if !ok || len(text) > MaxLink {
+	if !ok || len(rest) > MaxLink-len(linkPrefix) {
 		return Link{}, ErrLink
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(rest)

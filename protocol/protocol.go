@@ -75,6 +75,9 @@ func (id MailboxID) String() string { return hex.EncodeToString(id[:]) }
 // String returns the id in lower-case hex.
 func (id EnvelopeID) String() string { return hex.EncodeToString(id[:]) }
 
+// String returns the id in lower-case hex.
+func (id InviteID) String() string { return hex.EncodeToString(id[:]) }
+
 // LogValue keeps whole ids out of logs.
 func (id GroupID) LogValue() slog.Value { return slog.StringValue(id.String()[:6]) }
 
@@ -83,6 +86,21 @@ func (id EpochID) LogValue() slog.Value { return slog.StringValue(id.String()[:6
 
 // LogValue keeps whole ids out of logs.
 func (id EnvelopeID) LogValue() slog.Value { return slog.StringValue(id.String()[:6]) }
+
+// LogValue keeps whole ids out of logs.
+func (id ItemID) LogValue() slog.Value { return slog.StringValue(id.String()[:6]) }
+
+// LogValue keeps whole ids out of logs.
+func (id OpID) LogValue() slog.Value { return slog.StringValue(id.String()[:6]) }
+
+// LogValue keeps whole ids out of logs.
+func (id ContentID) LogValue() slog.Value { return slog.StringValue(id.String()[:6]) }
+
+// LogValue keeps whole ids out of logs.
+func (id MailboxID) LogValue() slog.Value { return slog.StringValue(id.String()[:6]) }
+
+// LogValue keeps whole ids out of logs.
+func (id InviteID) LogValue() slog.Value { return slog.StringValue(id.String()[:6]) }
 
 // Verdict is what a receiver makes of something from the network.
 type Verdict uint8

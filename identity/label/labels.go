@@ -106,6 +106,7 @@ const (
 const (
 	SlotWrap   Label = "slot wrap"
 	SlotCommit Label = "slot commit"
+	KeyFileSum Label = "key file sum"
 	StoreFile  Label = "store file"
 	StoreRow   Label = "store row"
 	StoreDay   Label = "store day"

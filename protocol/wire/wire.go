@@ -66,8 +66,9 @@ func Marshal(v any) []byte {
 	return must(encoder.Marshal(v))
 }
 
-// Unmarshal decodes data, at most max bytes, into v. On error v is undefined
-// and the error wraps ErrEncoding; it never repeats the input.
+// Unmarshal decodes data, at most max bytes, into v, which points to a zero
+// value and does not alias data. On error v is undefined and the error wraps
+// ErrEncoding; it never repeats the input.
 func Unmarshal(data []byte, max int, v any) error {
 	if len(data) > max {
 		return fmt.Errorf("%w: %d bytes, more than %d", ErrEncoding, len(data), max)
