@@ -1,0 +1,165 @@
+package epoch
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/palabre-app/palabre/identity"
+	"github.com/palabre-app/palabre/identity/label"
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/wire"
+)
+
+// same fails unless what was parsed encodes to the bytes that were parsed.
+func same(t *testing.T, got, want []byte) {
+	t.Helper()
+	if !bytes.Equal(got, want) {
+		t.Errorf("parsed and encoded again: %d bytes became %d others", len(want), len(got))
+	}
+}
+
+func FuzzHeader(f *testing.F) {
+	g := newGroup(f, 3, 50)
+	frame, _, _ := g.issue(f)
+	f.Add(frame.Body)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		h, err := ParseHeader(g.id, protocol.Frame{Kind: protocol.KindEpoch, Body: body})
+		if err != nil {
+			return
+		}
+		b := headerBody{Core: wire.Marshal(h.Core), ConfTag: h.confTag, OrgTag: h.orgTag}
+		for i, ref := range h.refs {
+			if h.Core.Inline() {
+				b.Pages = append(b.Pages, wire.Marshal(wire.Marshal(*h.pages[i])))
+			} else {
+				b.Pages = append(b.Pages, wire.Marshal(ref))
+			}
+		}
+		same(t, wire.Marshal(b), body)
+	})
+}
+
+func FuzzPage(f *testing.F) {
+	boxes := []box{padBox([32]byte{1}, 1), padBox([32]byte{1}, 2)}
+	bodies, _ := cutPages([32]byte{2}, boxes)
+	f.Add(bodies[0])
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if p, err := parsePage(body, [32]byte{2}, 0, 2); err == nil {
+			same(t, wire.Marshal(p), body)
+		}
+	})
+}
+
+func FuzzMessage(f *testing.F) {
+	g := newGroup(f, 2, 51)
+	_, _, k := g.issue(f)
+	frame, _, _ := k.Seal(g.id, g.people[0].key, text("x"), g.random)
+	f.Add(frame.Body)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		frame := protocol.Frame{Kind: protocol.KindMessage, Body: body}
+		if b, err := parseMessage(frame); err == nil {
+			same(t, wire.Marshal(b), body)
+		}
+		if _, err := k.Open(g.id, frame, g.lookup); err == nil {
+			t.Error("an unsigned message opened")
+		}
+	})
+}
+
+func FuzzKeys(f *testing.F) {
+	g := newGroup(f, 2, 52)
+	_, h, k := g.issue(f)
+	for range 3 {
+		k.Seal(g.id, g.people[0].key, text("x"), g.random)
+	}
+	reader := g.open(f, h, 1)
+	reader.use(g.people[0].id(), 2)
+	chain, _ := reader.MarshalChain(g.people[0].id())
+	f.Add(reader.MarshalBase())
+	f.Add(chain)
+	f.Add(must[[]byte](f)(k.Export(true)))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if k, err := ParseKeys(b); err == nil {
+			same(t, k.MarshalBase(), b)
+		}
+		if d, c, err := reader.parseChain(b); err == nil {
+			same(t, reader.marshalChain(d, c, true), b)
+		}
+		if k, err := ParseExport(b); err == nil {
+			same(t, must[[]byte](t)(k.Export(true)), b)
+		}
+	})
+}
+
+func FuzzWelcome(f *testing.F) {
+	key := KEMPrivateFromSeed([32]byte{1})
+	pk := key.Public()
+	d := identity.DeviceKeyFromSeed([32]byte{3})
+	w := welcomeOf(0)
+	f.Add(w.marshal())
+	for _, size := range []int{0, 70_000} {
+		for _, frame := range must[[]protocol.Frame](f)(SealWelcome(testGroup, d, &pk, [32]byte{}, welcomeOf(size))) {
+			f.Add(frame.Body)
+		}
+	}
+	hashes := make([][32]byte, 3)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if w, err := parseWelcome(b); err == nil {
+			same(t, w.marshal(), b)
+		}
+		if m, err := parseManifest(protocol.Frame{Kind: protocol.KindWelcome, Body: b}); err == nil {
+			same(t, wire.Marshal(m), b)
+		}
+		if c, err := parseChunk(protocol.Frame{Kind: protocol.KindChunk, Body: b}, protocol.ItemID{}, hashes); err == nil {
+			same(t, wire.Marshal(c), b)
+		}
+	})
+}
+
+func FuzzRequest(f *testing.F) {
+	join, r := KEMPrivateFromSeed([32]byte{2}), RendezvousOf([16]byte{5}, testInvite)
+	pk := join.Public()
+	q := JoinRequest{KeyPackage: keyPackage(), Name: "Awa"}
+	frame := must[protocol.Frame](f)(SealRequest(testGroup, testInvite, &pk, r, q))
+	f.Add(frame.Body)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		sealed, err := parseRequest(protocol.Frame{Kind: protocol.KindJoinRequest, Body: body})
+		if err == nil {
+			same(t, wire.Marshal(requestBody{Version: protocol.Version, Sealed: sealed}), body)
+		}
+	})
+}
+
+func FuzzCard(f *testing.F) {
+	key := MailKeyFromSeed([32]byte{1})
+	c := Card{JoinKey: KEMPrivateFromSeed([32]byte{2}).Public(), Addresses: []string{"/ip4/192.0.2.1/tcp/1"}}
+	frame := must[protocol.Frame](f)(SealCard(testGroup, key, c))
+	f.Add(frame.Body)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		frame := protocol.Frame{Kind: protocol.KindCard, Body: body}
+		frame.Sig = key.sign(label.Card, anonymousTranscript(testGroup, frame))
+		if c, err := ParseCard(testGroup, frame, key.Public()); err == nil {
+			same(t, wire.Marshal(c), body)
+		}
+	})
+}
+
+func FuzzEnvelope(f *testing.F) {
+	m := CommonMailbox(NetKeyFromBytes([32]byte{1}), 1)
+	f.Add(frameOf(500), []byte(nil))
+	f.Add(frameOf(500), []byte{0, 0, 1})
+	f.Fuzz(func(t *testing.T, frame, tail []byte) {
+		room := protocol.RoomFor(len(frame) + len(tail))
+		if room == 0 {
+			return
+		}
+		padded := make([]byte, room)
+		copy(padded[copy(padded, frame):], tail)
+		e := reseal(m, padded, m.nonce(padded))
+		if got, err := m.Open(e); err == nil {
+			if again, err := m.Seal(got); err == nil {
+				same(t, again, e)
+			}
+		}
+	})
+}

@@ -1,0 +1,67 @@
+package epoch
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/palabre-app/palabre/identity/label"
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/wire"
+)
+
+// Spec 30 section 2: in the paged form a reader needs its own page only.
+func TestPagedHeader(t *testing.T) {
+	g := newGroup(t, 48, 9)
+	org, secret := [32]byte{1}, [32]byte{2}
+	c := g.coreFor(t, org)
+	c.Boxes = 96
+	d := g.draft()
+	hash := label.Ref(label.EpochCore, wire.Marshal(c))
+	h := g.handMade(t, c, secret, org, must[[]box](t)(d.boxes(hash, secret, org, 96, dice(1))))
+	opened, missing := 0, 0
+	for i, p := range g.people {
+		switch k, err := h.Open(p.kem, i < 2); {
+		case err == nil && h.PageOf(&p.pub) > 0 && k.net.Seed() == label.Derive(secret[:], label.Net):
+			opened++
+		case errors.Is(err, ErrPageMissing) && h.PageOf(&p.pub) == 0:
+			missing++
+		default:
+			t.Errorf("device %d: %v", i, err)
+		}
+	}
+	if opened == 0 || missing == 0 || h.HasPage(0) || !h.HasPage(1) {
+		t.Errorf("%d opened, %d lacked the page", opened, missing)
+	}
+	if _, err := h.Audit(newKeys(h.id, secret, nil), g.expected()); !errors.Is(err, ErrPageMissing) {
+		t.Errorf("audit without all pages: %v", err)
+	}
+}
+
+// Spec 30 section 2: a page with the right hash must still begin where the header
+// says and end before the next page.
+func TestPageMustLieWhereTheHeaderSays(t *testing.T) {
+	g := newGroup(t, 2, 14)
+	c := g.coreFor(t, [32]byte{1})
+	c.Boxes = 96
+	hash := label.Ref(label.EpochCore, wire.Marshal(c))
+	boxes := must[[]box](t)((&Draft{}).boxes(hash, [32]byte{2}, [32]byte{1}, 96, dice(1)))
+	for name, lie := range map[string]func(refs []pageRef){
+		"begins later":     func(r []pageRef) { r[3].First[7] ^= 1 },
+		"ends in the next": func(r []pageRef) { r[4].First = r[3].First; r[4].First[7]++ },
+	} {
+		bodies, refs := cutPages(hash, boxes)
+		lie(refs)
+		b := headerBody{Core: wire.Marshal(c), OrgTag: [32]byte{1}}
+		for _, r := range refs {
+			b.Pages = append(b.Pages, wire.Marshal(r))
+		}
+		f := protocol.SignFrame(g.id, protocol.KindEpoch, g.people[0].key, wire.Marshal(b))
+		h := must[*Header](t)(ParseHeader(g.id, f))
+		if err := h.AddPage(2, bodies[2]); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.AddPage(3, bodies[3]); !errors.Is(err, ErrHeader) || h.HasPage(3) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
