@@ -1,0 +1,346 @@
+package group
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/palabre-app/palabre/identity"
+	"github.com/palabre-app/palabre/protocol"
+)
+
+// Bounds of a KeyRing.
+const (
+	MaxKeptKeys   = 3   // newest keys kept of a device
+	MaxHeldKeys   = 8   // key updates of a device that wait for the one before
+	MaxUnnamed    = 256 // key packages that no operation names yet
+	maxSeenKeys   = 64  // counters behind the newest for which a second update is noticed
+	maxAlternates = 8   // second updates of a device kept for audits
+)
+
+// DeviceKeys are the public keys of a device as of one counter.
+type DeviceKeys struct {
+	Counter uint64
+	ID      protocol.ItemID // of the frame; for a founder's counter 0 the group id
+	KEM     protocol.KEMPublic
+	Lane    protocol.LanePublic
+	Heal    bool
+}
+
+// KeyRing holds, for each device, the keys to which boxes are sealed: a row that
+// starts with the key package that an AddMember names, or with the Genesis, and
+// in which each key update names the one before. It is owned by one goroutine.
+type KeyRing struct {
+	id      protocol.GroupID
+	rows    map[identity.DeviceID]*row
+	unnamed map[protocol.ItemID]keyFrame // packages
+	named   map[identity.DeviceID]naming
+}
+
+type keyFrame struct {
+	DeviceKeys
+	frame protocol.Frame
+	prev  protocol.ItemID
+	key   identity.DevicePublic
+}
+
+// naming is a key package as an AddMember names it, and the device it certifies.
+type naming struct {
+	id  protocol.ItemID
+	key identity.DevicePublic
+}
+
+// row is the keys of one device.
+type row struct {
+	key        identity.DevicePublic
+	kept       []keyFrame // ascending; the last is the newest
+	root       *protocol.Frame
+	seen       map[uint64]protocol.ItemID // accepted or held, within maxSeenKeys
+	held       map[uint64]keyFrame
+	alternates []keyFrame
+	flagged    bool
+}
+
+// NewKeyRing starts a ring with the founders' keys. Follow must be called with
+// the roster whenever it changes.
+func NewKeyRing(g Genesis) *KeyRing {
+	k := &KeyRing{
+		id: g.ID(), rows: map[identity.DeviceID]*row{},
+		unnamed: map[protocol.ItemID]keyFrame{}, named: map[identity.DeviceID]naming{},
+	}
+	for _, o := range g.Organisers {
+		k.rows[o.Cert.Device.ID()] = newRow(keyFrame{
+			DeviceKeys: DeviceKeys{ID: protocol.ItemID(k.id), KEM: o.KEM, Lane: o.Lane}, key: o.Cert.Device,
+		})
+	}
+	return k
+}
+
+func newRow(first keyFrame) *row {
+	return &row{
+		key: first.key, kept: []keyFrame{first},
+		seen: map[uint64]protocol.ItemID{first.Counter: first.ID},
+		held: map[uint64]keyFrame{},
+	}
+}
+
+// Follow takes note of the key packages that the roster names: only these
+// start a row. It returns the ids of packages that waited and now count. Rows of
+// devices that left stay, for audits of older epochs.
+func (k *KeyRing) Follow(r *Roster) []protocol.ItemID {
+	var out []protocol.ItemID
+	for _, m := range r.list {
+		for _, d := range m.Devices {
+			if d.KeyPackage == (protocol.ItemID{}) {
+				continue
+			}
+			k.named[d.ID] = naming{d.KeyPackage, d.Public}
+			f, ok := k.unnamed[d.KeyPackage]
+			if !ok || f.key != d.Public {
+				continue
+			}
+			delete(k.unnamed, d.KeyPackage)
+			k.start(d.ID, f)
+			out = append(out, d.KeyPackage)
+		}
+	}
+	return protocol.SortIDs(out)
+}
+
+func (k *KeyRing) start(d identity.DeviceID, f keyFrame) {
+	k.rows[d] = newRow(f)
+	k.rows[d].root = &f.frame
+}
+
+// Add takes a KeyPackage or KeyUpdate frame. Accept: the ring keeps it, also if
+// it waits for another or is the second for one counter, which flags the
+// device; make it durable. Ignore: known, older than what is kept, or it cannot
+// be judged yet; it may be offered again after Follow. Reject: malformed or
+// falsely signed.
+func (k *KeyRing) Add(f protocol.Frame) protocol.Verdict {
+	switch f.Kind {
+	case protocol.KindKeyPackage:
+		return k.addPackage(f)
+	case protocol.KindKeyUpdate:
+		return k.addUpdate(f, false)
+	}
+	return protocol.Reject
+}
+
+// Restore takes frames that this device had accepted before, or that a Welcome
+// brought, in any order. Of each device the oldest update may lack the one
+// before it, which was pruned. Call Follow first. It returns how many count.
+func (k *KeyRing) Restore(frames []protocol.Frame) int {
+	type counted struct {
+		f       protocol.Frame
+		counter uint64
+	}
+	var list []counted
+	for _, f := range frames {
+		switch f.Kind {
+		case protocol.KindKeyPackage:
+			list = append(list, counted{f, 0})
+		case protocol.KindKeyUpdate:
+			if u, err := ParseKeyUpdate(f); err == nil {
+				list = append(list, counted{f, u.Counter})
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b counted) int { return cmp.Compare(a.counter, b.counter) })
+	n := 0
+	anchored := map[identity.DeviceID]bool{}
+	for _, c := range list {
+		v := protocol.Ignore
+		if c.counter == 0 {
+			v = k.addPackage(c.f)
+		} else {
+			v = k.addUpdate(c.f, !anchored[c.f.Device])
+			anchored[c.f.Device] = true
+		}
+		if v == protocol.Accept {
+			n++
+		}
+	}
+	return n
+}
+
+func (k *KeyRing) addPackage(f protocol.Frame) protocol.Verdict {
+	p, err := ParseKeyPackage(k.id, f)
+	if err != nil {
+		return protocol.Reject
+	}
+	id := f.ID(k.id)
+	if row := k.rows[f.Device]; row != nil && row.seen[0] == id {
+		return protocol.Ignore
+	}
+	kf := keyFrame{DeviceKeys: DeviceKeys{ID: id, KEM: p.KEM, Lane: p.Lane}, frame: f, key: p.Cert.Device}
+	if k.named[f.Device] == (naming{id, kf.key}) {
+		k.start(f.Device, kf)
+		return protocol.Accept
+	}
+	if _, ok := k.unnamed[id]; ok || len(k.unnamed) >= MaxUnnamed {
+		return protocol.Ignore
+	}
+	k.unnamed[id] = kf
+	return protocol.Accept
+}
+
+func (k *KeyRing) addUpdate(f protocol.Frame, anchor bool) protocol.Verdict {
+	u, err := ParseKeyUpdate(f)
+	if err != nil {
+		return protocol.Reject
+	}
+	r := k.rows[f.Device]
+	if r == nil {
+		return protocol.Ignore
+	}
+	if !f.Verify(k.id, r.key) {
+		return protocol.Reject
+	}
+	n := keyFrame{
+		DeviceKeys: DeviceKeys{Counter: u.Counter, ID: f.ID(k.id), KEM: u.KEM, Lane: u.Lane, Heal: u.Heal},
+		frame:      f, prev: u.Prev, key: r.key,
+	}
+	newest := r.newest()
+	if id, ok := r.seen[u.Counter]; ok {
+		if id == n.ID {
+			return protocol.Ignore
+		}
+		return r.flag(n)
+	}
+	switch {
+	case u.Counter <= newest.Counter:
+		return protocol.Ignore
+	case anchor && u.Counter > newest.Counter+1:
+		r.take(n)
+	case u.Counter == newest.Counter+1:
+		if u.Prev != newest.ID {
+			return r.flag(n) // names another predecessor: a second row
+		}
+		r.take(n)
+	case u.Counter > newest.Counter+1+MaxHeldKeys:
+		return protocol.Ignore
+	default:
+		r.held[u.Counter], r.seen[u.Counter] = n, n.ID
+		return protocol.Accept
+	}
+	for {
+		next, ok := r.held[r.newest().Counter+1]
+		if !ok {
+			return protocol.Accept
+		}
+		delete(r.held, next.Counter)
+		if next.prev != r.newest().ID {
+			delete(r.seen, next.Counter)
+			r.flag(next)
+			return protocol.Accept
+		}
+		r.take(next)
+	}
+}
+
+func (r *row) newest() keyFrame { return r.kept[len(r.kept)-1] }
+
+func (r *row) take(n keyFrame) {
+	r.kept = append(r.kept, n)
+	if len(r.kept) > MaxKeptKeys {
+		r.kept = slices.Delete(r.kept, 0, len(r.kept)-MaxKeptKeys)
+	}
+	r.seen[n.Counter] = n.ID
+	for c := range r.seen {
+		if c+maxSeenKeys < n.Counter && c != 0 {
+			delete(r.seen, c)
+		}
+	}
+	for c := range r.held {
+		if c <= n.Counter {
+			delete(r.held, c)
+		}
+	}
+}
+
+// flag keeps a second update for one counter: the device, or who copied it,
+// said two things, and is boxed by neither until it enrols anew.
+func (r *row) flag(n keyFrame) protocol.Verdict {
+	known := slices.ContainsFunc(r.alternates, func(a keyFrame) bool { return a.ID == n.ID })
+	if known || r.flagged && len(r.alternates) >= maxAlternates {
+		return protocol.Ignore
+	}
+	r.flagged = true
+	r.alternates = append(r.alternates, n)
+	return protocol.Accept
+}
+
+// Newest returns the keys to which a box is sealed. False: none is held, or the
+// device is flagged.
+func (k *KeyRing) Newest(d identity.DeviceID) (DeviceKeys, bool) {
+	r := k.rows[d]
+	if r == nil || r.flagged {
+		return DeviceKeys{}, false
+	}
+	return r.newest().DeviceKeys, true
+}
+
+// All returns the keys kept of a device, newest first, then those by which it
+// was flagged: what a box of a recent epoch may be sealed to.
+func (k *KeyRing) All(d identity.DeviceID) []DeviceKeys {
+	r := k.rows[d]
+	if r == nil {
+		return nil
+	}
+	out := make([]DeviceKeys, 0, len(r.kept)+len(r.alternates))
+	for _, f := range slices.Backward(r.kept) {
+		out = append(out, f.DeviceKeys)
+	}
+	for _, f := range r.alternates {
+		out = append(out, f.DeviceKeys)
+	}
+	return out
+}
+
+// Flagged says whether the device signed two key updates for one counter, or
+// one that names another predecessor.
+func (k *KeyRing) Flagged(d identity.DeviceID) bool { r := k.rows[d]; return r != nil && r.flagged }
+
+// Frames returns the frames kept of a device in ascending order, the key
+// package first, then those by which it was flagged: what Restore takes. There
+// is none for a founder's counter 0.
+func (k *KeyRing) Frames(d identity.DeviceID) []protocol.Frame {
+	r := k.rows[d]
+	if r == nil {
+		return nil
+	}
+	var out []protocol.Frame
+	if r.root != nil {
+		out = append(out, *r.root)
+	}
+	for _, f := range r.kept {
+		if f.Counter > 0 {
+			out = append(out, f.frame)
+		}
+	}
+	for _, f := range r.alternates {
+		out = append(out, f.frame)
+	}
+	return out
+}
+
+// Heals returns, sorted, the ids of the kept key updates that ask for a new epoch.
+func (k *KeyRing) Heals() []protocol.ItemID {
+	var out []protocol.ItemID
+	for _, r := range k.rows {
+		for _, f := range r.kept {
+			if f.Heal && !r.flagged {
+				out = append(out, f.ID)
+			}
+		}
+	}
+	return protocol.SortIDs(out)
+}
+
+// IsHeal says whether the id is among Heals.
+func (k *KeyRing) IsHeal(id protocol.ItemID) bool {
+	_, ok := slices.BinarySearchFunc(k.Heals(), id, func(a, b protocol.ItemID) int {
+		return slices.Compare(a[:], b[:])
+	})
+	return ok
+}
