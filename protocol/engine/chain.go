@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+
+	"github.com/palabre-app/palabre/identity"
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/group"
+)
+
+// chainLink is one message of a device's chain: what it was and what it follows.
+type chainLink struct {
+	id, prev protocol.ContentID
+	knows    bool // its author knew that this device's member is in the group
+}
+
+// chain is what is known of one device's messages, by their number. Gaps below
+// the highest number are messages that are missing.
+type chain struct {
+	first uint64 // the first number that counts; what came before is not ours to have
+	links map[uint64]chainLink
+	top   uint64
+	// since is the lowest number of a message whose author knew this device's
+	// member; 0: none is known. What he said before may be sealed under an epoch
+	// that this device never had, and is not missed.
+	since uint64
+	start protocol.ContentID // the last message before first, if there was one
+}
+
+// head returns the last message that is known of. A device whose messages never
+// came has none; it may be called on a nil chain.
+func (c *chain) head() (seq uint64, id protocol.ContentID, ok bool) {
+	if c == nil || c.top == 0 {
+		return 0, protocol.ContentID{}, false
+	}
+	if c.top < c.first {
+		return c.top, c.start, true
+	}
+	return c.top, c.links[c.top].id, true
+}
+
+func (e *Engine) chainOf(d identity.DeviceID) *chain {
+	c := e.chains[d]
+	if c == nil {
+		c = &chain{first: 1, links: map[uint64]chainLink{}}
+		e.chains[d] = c
+	}
+	return c
+}
+
+func (c *chain) add(seq uint64, l chainLink) {
+	c.links[seq] = l
+	c.top = max(c.top, seq)
+	if l.knows && (c.since == 0 || seq < c.since) {
+		c.since = seq
+	}
+}
+
+// missing counts the gaps up to limit, the last number that counts (0: no limit).
+func (c *chain) missing(cut *group.Cutoff) int {
+	top := c.top
+	if cut != nil {
+		top = min(top, cut.Seq)
+		if cut.Seq > c.top && cut.Seq >= c.first {
+			top = cut.Seq // the remover had seen more than we hold
+		}
+	}
+	if c.since == 0 {
+		return 0
+	}
+	n := 0
+	for seq := max(c.first, c.since); seq <= top; seq++ {
+		if _, ok := c.links[seq]; !ok {
+			n++
+		}
+	}
+	return n
+}
+
+// before says whether message seq is the cut-off's message or an ancestor of
+// it by prev_msg. While links are missing it is not (group keys section 5.4).
+func (c *chain) before(seq uint64, id protocol.ContentID, cut group.Cutoff) bool {
+	if seq > cut.Seq || cut.Seq == 0 {
+		return false
+	}
+	want := cut.Content
+	for at := cut.Seq; ; at-- {
+		l, ok := c.links[at]
+		if !ok || l.id != want {
+			return false
+		}
+		if at == seq {
+			return l.id == id
+		}
+		want = l.prev
+	}
+}
+
+// storeLink makes one link of a chain durable.
+func (e *Engine) storeLink(d identity.DeviceID, seq uint64, l chainLink) {
+	e.chainOf(d).add(seq, l)
+	if _, cut := e.log.Resolve().Cutoff(d); cut {
+		e.rejudge = true // the link may be the one that was missing between others and the cut-off
+	}
+	row := append(slices.Clone(l.id[:]), l.prev[:]...)
+	if l.knows {
+		row = append(row, 1)
+	}
+	e.put(tableLinks, linkKey(d, seq), row, 0)
+}
+
+// storeFirst makes the start of a chain durable: a link that stands for all
+// that came before it.
+func (e *Engine) storeFirst(d identity.DeviceID, last uint64, id protocol.ContentID) {
+	c := e.chainOf(d)
+	c.first, c.start = last+1, id
+	c.top = max(c.top, last)
+	e.put(tableLinks, linkKey(d, 0), append(numberKey(last), id[:]...), 0)
+}
+
+func linkKey(d identity.DeviceID, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(d[:], seq)
+}
+
+func (e *Engine) loadLink(key, value []byte) error {
+	if len(key) != 24 {
+		return errors.New("malformed row of a chain")
+	}
+	c := e.chainOf(identity.DeviceID(key[:16]))
+	seq := binary.BigEndian.Uint64(key[16:])
+	switch {
+	case seq == 0 && len(value) == 40:
+		last := binary.BigEndian.Uint64(value)
+		c.first, c.top = last+1, max(c.top, last)
+		c.start = protocol.ContentID(value[8:])
+	case seq != 0 && (len(value) == 64 || len(value) == 65 && value[64] == 1):
+		c.add(seq, chainLink{id: protocol.ContentID(value[:32]), prev: protocol.ContentID(value[32:64]), knows: len(value) == 65})
+	default:
+		return errors.New("malformed row of a chain")
+	}
+	return nil
+}

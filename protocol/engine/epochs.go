@@ -1,0 +1,399 @@
+package engine
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"slices"
+
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/epoch"
+	"github.com/palabre-app/palabre/protocol/group"
+	"github.com/palabre-app/palabre/protocol/wire"
+)
+
+// Bounds of what is kept before it can be judged (group keys section 4.2).
+const maxPending = 16
+
+// epochRecord is what the disk holds of an epoch beside its secrets.
+type epochRecord struct {
+	_        struct{} `cbor:",toarray"`
+	Frame    []byte
+	Accepted bool
+	Exact    bool
+	Covered  int64 // Time
+	Arrived  int64
+	Erased   bool // the secrets were erased, and are not to be won again
+}
+
+// applyHeader takes an epoch header in. It is opened at once where a box of it
+// is for this device, and counts once it is accepted.
+func (e *Engine) applyHeader(f protocol.Frame) (protocol.Verdict, error) {
+	if v, err := e.checkSigned(f); v != protocol.Accept || err != nil {
+		return v, err
+	}
+	h, err := epoch.ParseHeader(e.id, f)
+	if err != nil {
+		return protocol.Reject, nil
+	}
+	if e.epochs[h.ID()] != nil {
+		return protocol.Accept, nil
+	}
+	if h.Core.Gen == 0 {
+		return protocol.Ignore, nil // the first epoch comes with the Welcome only
+	}
+	// Whoever may not issue must not take a place among those that wait.
+	roster, ok := e.log.At(h.Core.GovHeads)
+	switch {
+	case ok && !roster.IsOrganiser(f.Device):
+		return protocol.Ignore, nil
+	case !ok && !e.log.Resolve().IsOrganiser(f.Device), e.pending() >= maxPending:
+		return protocol.Accept, errUnjudged
+	}
+	s := &epochState{header: h, frame: f.Marshal(), arrived: e.now}
+	e.epochs[h.ID()] = s
+	e.putEpoch(s)
+	return protocol.Accept, nil
+}
+
+func (e *Engine) pending() int {
+	n := 0
+	for _, s := range e.epochs {
+		if !s.accepted {
+			n++
+		}
+	}
+	return n
+}
+
+// openPending tries own KEM keys on headers that are not opened.
+func (e *Engine) openPending() (bool, error) {
+	did := false
+	for _, s := range e.sortedEpochs() {
+		newest := e.private[len(e.private)-1].counter + 1
+		if s.keys != nil || s.tried == newest || s.erased {
+			continue
+		}
+		s.tried = newest
+		for i := range e.private {
+			if e.private[i].gone {
+				continue
+			}
+			keys, err := s.header.Open(e.private[i].kem, false)
+			if err != nil {
+				continue
+			}
+			e.adopt(s, keys)
+			e.usedKEM(i)
+			did = true
+			break
+		}
+	}
+	return did, nil
+}
+
+// adopt puts the secrets of an epoch into use: for fetching what it holds, and
+// for reading. Nothing is sent under them before the epoch is chosen.
+func (e *Engine) adopt(s *epochState, keys *epoch.Keys) {
+	s.keys = keys
+	e.version++
+	s.tag = keys.Net().Recon()
+	e.put(tableSecrets, s.id(), keys.MarshalBase(), 0)
+	e.openMailboxes(s)
+	clear(e.refused) // what was for a mailbox that was not known is for this one
+	e.gateStale, e.retry = true, true
+	e.reconcileNew(s)
+}
+
+// acceptEpochs accepts headers whose operations and parents are held and whose
+// issuer had the right.
+func (e *Engine) acceptEpochs() (bool, error) {
+	did := false
+	for _, s := range e.sortedEpochs() {
+		if s.accepted || !e.acceptable(s) {
+			continue
+		}
+		s.accepted, did = true, true
+		e.version++
+		e.putEpoch(s)
+		e.retry = true
+	}
+	if did {
+		e.noteCovered()
+	}
+	return did, nil
+}
+
+// noteCovered starts the time after which the secrets of an epoch that an
+// accepted one succeeded are erased, whichever of the two came first.
+func (e *Engine) noteCovered() {
+	succeeded := e.succeeded()
+	for _, s := range e.sortedEpochs() {
+		if s.covered == 0 && succeeded[s.header.ID()] {
+			s.covered = e.now
+			e.putEpoch(s)
+		}
+	}
+}
+
+// succeeded is the set of epochs that an accepted one names as its parent.
+func (e *Engine) succeeded() map[protocol.EpochID]bool {
+	set := map[protocol.EpochID]bool{}
+	for _, s := range e.epochs {
+		if !s.accepted {
+			continue
+		}
+		for _, p := range s.header.Core.Parents {
+			set[p] = true
+		}
+	}
+	return set
+}
+
+// tips lists the accepted epochs that nothing has succeeded yet, in order of
+// generation, then id.
+func (e *Engine) tips() []*epochState {
+	succeeded := e.succeeded()
+	return slices.DeleteFunc(e.sortedEpochs(), func(s *epochState) bool { return !s.accepted || succeeded[s.header.ID()] })
+}
+
+func (e *Engine) acceptable(s *epochState) bool {
+	c := &s.header.Core
+	roster, ok := e.log.At(c.GovHeads)
+	if !ok {
+		return false
+	}
+	m, ok := roster.MemberOfDevice(s.header.Device)
+	if !ok || m.ID != c.Issuer || m.Role != group.Organiser || c.ByAuthor() {
+		return false
+	}
+	held, err := s.header.CheckGen(func(id protocol.EpochID) (uint32, bool) {
+		p := e.epochs[id]
+		if p == nil {
+			return 0, false
+		}
+		return p.header.Core.Gen, true
+	})
+	// Parents that were erased, or that came before this device, are not
+	// waited for: the box and the operations say enough.
+	return err == nil && (held || s.keys != nil)
+}
+
+// chooseSending picks the epoch to send in: among those that can be opened and
+// pass the rules of group keys section 4.3 the highest generation, then the
+// smallest id. With none, messages wait.
+func (e *Engine) chooseSending() (bool, error) {
+	if e.chosen == e.version {
+		return false, nil
+	}
+	e.chosen = e.version
+	roster := e.log.Resolve()
+	removals := roster.Removals()
+	var best *epochState
+	for _, s := range e.sortedEpochs() {
+		if !s.accepted || s.keys == nil || !e.coversAll(s, removals) || roster.Void(s.header.Core.Issuer, s.header.Core.GovHeads) {
+			continue
+		}
+		if !e.justified(s) || !e.isExact(s) {
+			continue
+		}
+		if best == nil || s.header.Core.Gen > best.header.Core.Gen {
+			best = s
+		}
+	}
+	var id protocol.EpochID
+	if best != nil {
+		id = best.header.ID()
+	}
+	if id == e.sending {
+		return false, nil
+	}
+	before := e.sending
+	e.sending = id
+	if best == nil {
+		e.gateStale = true
+		return true, nil
+	}
+	e.lastOps = id
+	e.put(tableMeta, keySending, id[:], 0)
+	e.gateStale = true
+	if before != (protocol.EpochID{}) || len(e.peers) > 0 {
+		e.moveLinks()
+	}
+	return true, nil
+}
+
+// coversAll says whether the epoch's operations include every removal.
+func (e *Engine) coversAll(s *epochState, removals []protocol.OpID) bool {
+	for _, r := range removals {
+		if !e.covers(s, r) {
+			return false
+		}
+	}
+	return true
+}
+
+// covers says whether an operation is among those that the epoch's issuer had
+// seen. What is not held is not covered as far as this device can tell.
+func (e *Engine) covers(s *epochState, op protocol.OpID) bool {
+	return e.log.Covers(s.header.Core.GovHeads, op)
+}
+
+// justified is the rule that keeps one issuer from moving everybody at will:
+// for each parent the epoch covers a removal or a heal that the parent does
+// not, or the period is over.
+func (e *Engine) justified(s *epochState) bool {
+	c := &s.header.Core
+	if c.Gen == 0 {
+		return true
+	}
+	newest := int64(-1)
+	perParent := true
+	for _, id := range c.Parents {
+		p := e.epochs[id]
+		if p == nil {
+			continue // erased, or before this device's time: nothing to compare with
+		}
+		newest = max(newest, p.header.Core.CreatedAt)
+		perParent = perParent && e.addsTo(s, p)
+	}
+	if perParent {
+		return true
+	}
+	period := int64(e.policy().PeriodDays) * protocol.DaySeconds
+	return c.CreatedAt >= newest+period && c.CreatedAt <= e.now.Unix()+protocol.DaySeconds
+}
+
+func (e *Engine) addsTo(s, parent *epochState) bool {
+	for _, r := range e.log.Resolve().Removals() {
+		if e.covers(s, r) && !e.covers(parent, r) {
+			return true
+		}
+	}
+	for _, h := range s.header.Core.Heals {
+		if e.ring.IsHeal(h) && !slices.Contains(parent.header.Core.Heals, h) {
+			return true
+		}
+	}
+	return false
+}
+
+// isExact audits the boxes of a small group's epoch once its keys are known:
+// every effective device once, and nobody else.
+func (e *Engine) isExact(s *epochState) bool {
+	if s.exact || !s.header.Core.Inline() {
+		return true
+	}
+	if s.audited == e.version {
+		return false
+	}
+	s.audited = e.version
+	roster, ok := e.log.At(s.header.Core.GovHeads)
+	if !ok {
+		return false
+	}
+	var want []epoch.Expected
+	for _, m := range roster.Members() {
+		for _, d := range m.Devices {
+			x := epoch.Expected{Member: m.ID, Device: d.ID, Optional: e.ring.Flagged(d.ID)}
+			for _, k := range e.ring.All(d.ID) {
+				x.Keys = append(x.Keys, &k.KEM)
+			}
+			want = append(want, x)
+		}
+	}
+	found, err := s.header.Audit(s.keys, want)
+	if err != nil || !found.Exact() {
+		return false
+	}
+	s.exact = true
+	e.putEpoch(s)
+	return true
+}
+
+// superseded says that some accepted epoch covers a removal that this one does not.
+func (e *Engine) superseded(id protocol.EpochID) bool {
+	s := e.epochs[id]
+	return s == nil || !e.coversAll(s, e.log.Resolve().Removals())
+}
+
+func (s *epochState) id() []byte {
+	id := s.header.ID()
+	return id[:]
+}
+
+func (e *Engine) putEpoch(s *epochState) {
+	e.put(tableEpochs, s.id(), wire.Marshal(epochRecord{Frame: s.frame, Accepted: s.accepted, Exact: s.exact,
+		Covered: int64(s.covered), Arrived: int64(s.arrived), Erased: s.erased}), 0)
+}
+
+// sortedEpochs lists all epochs in order of generation, then id.
+func (e *Engine) sortedEpochs() []*epochState {
+	list := make([]*epochState, 0, len(e.epochs))
+	for _, s := range e.epochs {
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b *epochState) int {
+		return cmp.Or(cmp.Compare(a.header.Core.Gen, b.header.Core.Gen), bytes.Compare(a.id(), b.id()))
+	})
+	return list
+}
+
+// firstDay is the first day for which an epoch has a common mailbox: clocks
+// differ by up to two days.
+func firstDay(s *epochState) protocol.Day {
+	day := protocol.DayOf(s.header.Core.CreatedAt)
+	return day - min(day, 2)
+}
+
+// openMailboxes makes the addresses of an epoch's mailboxes known, for all the
+// days that it can have been in use.
+func (e *Engine) openMailboxes(s *epochState) {
+	id, net := s.header.ID(), s.keys.Net()
+	first := firstDay(s)
+	last := e.now.Day() + 2
+	if last > first+maxEpochDays {
+		first = last - maxEpochDays
+	}
+	for day := max(first, s.openTo+1); day <= last; day++ {
+		box := epoch.CommonMailbox(net, day)
+		e.mailboxes[box.Address()] = place{epoch: id, day: day, box: box}
+	}
+	if s.openTo == 0 {
+		for _, lane := range s.header.Core.Lanes {
+			box := epoch.LaneMailbox(net, lane)
+			e.mailboxes[box.Address()] = place{epoch: id, box: box}
+		}
+	}
+	s.openTo = last
+}
+
+// common returns an epoch's common mailbox of a day.
+func (e *Engine) common(s *epochState, day protocol.Day) *epoch.Mailbox {
+	return epoch.CommonMailbox(s.keys.Net(), day)
+}
+
+// maxEpochDays bounds the days whose mailboxes are open in one epoch.
+const maxEpochDays = 96
+
+// loadEpoch reads one epoch's record.
+func (e *Engine) loadEpoch(value []byte) error {
+	var r epochRecord
+	if err := wire.Unmarshal(value, MaxValueSize, &r); err != nil {
+		return err
+	}
+	f, err := protocol.ParseFrame(r.Frame)
+	if err != nil {
+		return err
+	}
+	h, err := epoch.ParseHeader(e.id, f)
+	if err != nil {
+		return err
+	}
+	if e.epochs[h.ID()] != nil {
+		return errors.New("an epoch is stored twice")
+	}
+	e.epochs[h.ID()] = &epochState{header: h, frame: r.Frame, accepted: r.Accepted, exact: r.Exact,
+		covered: Time(r.Covered), arrived: Time(r.Arrived), erased: r.Erased}
+	return nil
+}

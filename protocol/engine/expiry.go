@@ -1,0 +1,216 @@
+package engine
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/palabre-app/palabre/identity"
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/group"
+)
+
+// tickExpiry shreds what expired. Rows under a day's key go with that key; what
+// memory knows of them goes with it.
+func (e *Engine) tickExpiry() error {
+	today := e.now.Day()
+	if now := e.now.Unix(); e.feedDue != 0 && now >= e.feedDue || today != e.shredded {
+		for _, id := range e.feed.Expire(now) {
+			delete(e.items, id)
+			e.erase(tableItems, id[:])
+			e.deliver(Event{Kind: EventExpired, ID: id.String()})
+		}
+		e.feedDue, _ = e.feed.NextChange(now)
+	}
+	if today == e.shredded {
+		return nil
+	}
+	if today > e.shredded {
+		e.ready.Persist.ShredBefore = today
+		e.dropShredded(today)
+		e.eraseOldEpochs()
+		if err := e.dropRescue(); err != nil {
+			return err
+		}
+		if err := e.pruneKeyFrames(); err != nil {
+			return err
+		}
+	}
+	e.shredded = today
+	e.version++
+	clear(e.refused)
+	e.dropIdleWants()
+	e.gateStale = true
+	for _, s := range e.sortedEpochs() {
+		if s.keys != nil {
+			e.openMailboxes(s)
+		}
+	}
+	return nil
+}
+
+// dropShredded forgets what was shredded on disk.
+func (e *Engine) dropShredded(today protocol.Day) {
+	for id, n := range e.held.byID {
+		if n.shred == 0 || n.shred > today {
+			continue
+		}
+		e.held.remove(n)
+		delete(e.waiting, id)
+		if s := e.epochs[n.epoch]; s != nil {
+			s.recon.Remove(reconItem(n))
+		}
+	}
+	for id, it := range e.items {
+		if it.shred != 0 && it.shred <= today {
+			delete(e.items, id)
+		}
+	}
+	for id, l := range e.late {
+		if l.shred <= today {
+			delete(e.late, id)
+		}
+	}
+	e.drafts = slices.DeleteFunc(e.drafts, func(d draft) bool { return protocol.DayOf(d.Expires)+1 <= today })
+	e.dropOldNames()
+	e.dropExpiredRequests()
+	e.dropExpiredInvites()
+}
+
+// dropOldNames forgets names that newer ones replaced.
+func (e *Engine) dropOldNames() {
+	newest := e.feed.Newest()
+	var ids []protocol.ContentID
+	for id, it := range e.items {
+		if isName(it.content.Type) && !slices.Contains(newest, id) {
+			ids = append(ids, id)
+		}
+	}
+	for _, id := range protocol.SortIDs(ids) {
+		delete(e.items, id)
+		e.erase(tableItems, bytes.Clone(id[:]))
+	}
+}
+
+// dropRescue forgets mailboxes for joiners whose rows are gone.
+func (e *Engine) dropRescue() error {
+	stored := map[protocol.MailboxID]bool{}
+	err := e.cfg.Storage.Keys(tableRescue, nil, func(key []byte) error {
+		if len(key) == 36 {
+			stored[protocol.MailboxID(key[:32])] = true
+		}
+		return nil
+	})
+	for id := range e.rescue {
+		if err == nil && !stored[id] && e.ready.Persist.find(tableRescue, mailboxKey(id, 0)) == nil {
+			delete(e.rescue, id)
+		}
+	}
+	return err
+}
+
+// pruneKeyFrames deletes the stored key updates that newer ones of their device
+// replaced: what KeyRing.Frames gives stays, and so does what waits for
+// something that is missing.
+func (e *Engine) pruneKeyFrames() error {
+	type keptKeys struct {
+		oldest uint64
+		kept   map[protocol.ItemID]bool
+	}
+	devices := map[identity.DeviceID]*keptKeys{}
+	kept := func(d identity.DeviceID) *keptKeys {
+		if r := devices[d]; r != nil {
+			return r
+		}
+		r := &keptKeys{kept: map[protocol.ItemID]bool{}}
+		for _, f := range e.ring.Frames(d) {
+			r.kept[f.ID(e.id)] = true
+			if u, err := group.ParseKeyUpdate(f); err == nil && (r.oldest == 0 || u.Counter < r.oldest) {
+				r.oldest = u.Counter
+			}
+		}
+		devices[d] = r
+		return r
+	}
+	return e.scan(tableKeyFrames, func(key, value []byte) error {
+		f, err := protocol.ParseFrame(value)
+		if err != nil || f.Kind != protocol.KindKeyUpdate {
+			return err
+		}
+		u, err := group.ParseKeyUpdate(f)
+		if err != nil {
+			return err
+		}
+		if r := kept(f.Device); u.Counter < r.oldest && !r.kept[f.ID(e.id)] {
+			e.erase(tableKeyFrames, bytes.Clone(key))
+		}
+		return nil
+	})
+}
+
+// eraseOldEpochs erases the secrets of epochs that were superseded for the
+// policy's retention, and what was held under them.
+func (e *Engine) eraseOldEpochs() {
+	keep := Seconds(int64(e.policy().RetentionDays) * protocol.DaySeconds)
+	for _, s := range e.sortedEpochs() {
+		id := s.header.ID()
+		if s.keys == nil || s.covered == 0 || e.now < s.covered+keep || id == e.sending || id == e.lastOps {
+			continue
+		}
+		for _, d := range s.keys.Senders() {
+			e.erase(tableChains, chainKey(id, d))
+		}
+		e.erase(tableSecrets, s.id())
+		for _, n := range e.held.ofEpoch(id, func(entry) bool { return true }) {
+			e.forget(n)
+		}
+		for box, at := range e.mailboxes {
+			if at.epoch == id {
+				delete(e.mailboxes, box)
+			}
+		}
+		s.keys, s.erased = nil, true
+		e.putEpoch(s)
+		e.gateStale = true
+	}
+}
+
+// wake returns when Step(Tick) is due.
+func (e *Engine) wake() Time {
+	var next Time
+	earlier := func(t Time) {
+		if t > 0 && (next == 0 || t < next) {
+			next = max(t, e.now+1)
+		}
+	}
+	if e.join != nil {
+		return 0
+	}
+	for _, w := range e.wants {
+		if w.asked != 0 {
+			earlier(w.until)
+		}
+	}
+	for _, p := range e.peers {
+		if p.dialled && p.class == ClassMember && !p.old {
+			earlier(p.nextRec)
+		}
+		earlier(p.until)
+	}
+	earlier(e.planned.issue)
+	earlier(e.planned.acks)
+	earlier(Seconds(e.feedDue))
+	earlier(Seconds(int64(e.now.Day()+1) * protocol.DaySeconds))
+	if e.sending != (protocol.EpochID{}) && e.asOrganiser() == nil {
+		earlier(e.periodOver())
+	}
+	return next
+}
+
+// feedChanges notes a time, in unix seconds, at which a content starts to be
+// shown or expires. Asking the feed anew after every message would cost a look at
+// every notice.
+func (e *Engine) feedChanges(at int64) {
+	if at > e.now.Unix() && (e.feedDue == 0 || at < e.feedDue) {
+		e.feedDue = at
+	}
+}

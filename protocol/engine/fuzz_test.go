@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/group"
+	"github.com/palabre-app/palabre/protocol/wire"
+)
+
+// rows is a storage without rows.
+type rows struct{}
+
+func (rows) Get(Table, []byte) ([]byte, error)                       { return nil, nil }
+func (rows) Scan(Table, []byte, func(key, value []byte) error) error { return nil }
+func (rows) Keys(Table, []byte, func(key []byte) error) error        { return nil }
+
+// counting gives bytes that differ and are the same in every run.
+type counting byte
+
+func (c *counting) Read(b []byte) (int, error) {
+	for i := range b {
+		*c += 7
+		b[i] = byte(*c)
+	}
+	return len(b), nil
+}
+
+func FuzzPresence(f *testing.F) {
+	f.Add(wire.Marshal(presenceBody{Version: 1, Addrs: []string{"/ip4/10.0.0.1/tcp/4001"}, Expires: 5}))
+	f.Add([]byte{0x83, 1, 0x80, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, ok := parsePresence(b)
+		if ok && !bytes.Equal(wire.Marshal(p), b) {
+			t.Fatal("what parsed does not encode to the same bytes")
+		}
+	})
+}
+
+func FuzzRecon(f *testing.F) {
+	f.Add(wire.Marshal(reconBody{Opening: true, Message: []byte{0x61}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := parseRecon(b)
+		if err == nil && !bytes.Equal(wire.Marshal(m), b) {
+			t.Fatal("what parsed does not encode to the same bytes")
+		}
+	})
+}
+
+// FuzzPeerMessage gives arbitrary messages of a link to an engine, one link for
+// each class: nothing panics, nothing is stored, and an id list that was
+// understood has one encoding.
+func FuzzPeerMessage(f *testing.F) {
+	ids := wire.Marshal([]protocol.EnvelopeID{{1}, {2}})
+	for kind := byte(0); kind < 10; kind++ {
+		f.Add(append([]byte{kind}, ids...))
+		f.Add([]byte{kind})
+	}
+	var random counting
+	e, err := Create(Config{Storage: rows{}, Random: &random, Zone: func(string) bool { return true }}, Seconds(1_790_000_000),
+		CreateParams{GroupName: "Group", Name: "Ana", Policy: group.DefaultPolicy(5)}, func(protocol.GroupID) Storage { return rows{} })
+	if err != nil {
+		f.Fatal(err)
+	}
+	e.Ready()
+	e.Advance()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for class := ClassMember; class <= ClassInvite; class++ {
+			id := Peer(class)
+			if err := e.Step(e.now, PeerUp{Peer: id, Class: class, Tag: e.sending}); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Step(e.now, Received{Peer: id, Data: b}); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Step(e.now, PeerDown{Peer: id}); err != nil {
+				t.Fatal(err)
+			}
+			if r := e.Ready(); len(r.Persist.Puts) != 0 {
+				t.Fatalf("a message from a peer was stored: table %d", r.Persist.Puts[0].Table)
+			}
+			e.Advance()
+		}
+		if len(b) > 1 {
+			var list []protocol.EnvelopeID
+			if wire.Unmarshal(b[1:], maxIDs*34+8, &list) == nil && !bytes.Equal(wire.Marshal(list), b[1:]) {
+				t.Fatal("an id list parsed and does not encode to the same bytes")
+			}
+		}
+	})
+}

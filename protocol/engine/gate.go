@@ -1,0 +1,122 @@
+package engine
+
+import (
+	"github.com/palabre-app/palabre/identity"
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/epoch"
+)
+
+// maxDialKeys is how many keys a dialler tries, newest first.
+const maxDialKeys = 5
+
+// maxGateKeys is how many keys the gate accepts.
+const maxGateKeys = 64
+
+// drainFor is how long links under a superseded epoch stay open, so that the
+// new header and the operations before it reach the other side.
+var drainFor = Seconds(3)
+
+// catchUpFor is how long a catch-up link stays open if nothing comes of it: what
+// arrives later is told on the next one.
+var catchUpFor = Seconds(60)
+
+// gate lists the keys under which connections are proven now.
+func (e *Engine) gate() *Gate {
+	g := &Gate{Device: e.self.device, Devices: map[identity.DeviceID]identity.DevicePublic{}}
+	if e.join != nil {
+		k := GateKey{Secret: e.join.root.Seed(), Class: ClassInvite, Tag: inviteTag(e.join.link.ID())}
+		g.Dial = append(g.Dial, k)
+		return g
+	}
+	roster := e.log.Resolve()
+	if !roster.IsMember(e.self.memberID) {
+		return g // shut out: there is nobody to talk to
+	}
+	for _, m := range roster.Members() {
+		for _, d := range m.Devices {
+			g.Devices[d.ID] = d.Public
+		}
+	}
+	// The sending epoch first; while sending waits, the last one.
+	first := e.epochs[e.sending]
+	if first == nil {
+		first = e.epochs[e.lastOps]
+	}
+	for _, s := range append([]*epochState{first}, e.keptEpochs()...) {
+		if s == nil || s.keys == nil || s == first && len(g.Accept) > 0 {
+			continue
+		}
+		k := GateKey{Secret: s.keys.Net().Seed(), Class: ClassCatchUp, Tag: s.header.ID()}
+		if s == first || s.accepted && !e.superseded(s.header.ID()) {
+			k.Class = ClassMember
+		}
+		if len(g.Accept) < maxGateKeys/2 {
+			g.Accept = append(g.Accept, k)
+		}
+		if len(g.Dial) < maxDialKeys {
+			g.Dial = append(g.Dial, k)
+		}
+	}
+	for _, id := range e.sortedInvites() {
+		if len(g.Accept) == maxGateKeys {
+			break
+		}
+		if l := e.invites[id].link(); l.Expires > e.now.Unix() || e.stillServes(id) {
+			g.Accept = append(g.Accept, GateKey{Secret: epoch.RendezvousOf(l.Secret, id).Seed(), Class: ClassInvite, Tag: inviteTag(id)})
+		}
+	}
+	return g
+}
+
+// inviteTag is an invite id as the tag of a gate key.
+func inviteTag(id protocol.InviteID) (tag [32]byte) {
+	copy(tag[:], id[:])
+	return tag
+}
+
+// moveLinks follows a change of the sending epoch: whoever is connected under
+// an epoch that lacks a removal gets header and operations, then the link is
+// closed and made again under the new key.
+func (e *Engine) moveLinks() {
+	for _, p := range e.sortedPeers() {
+		switch {
+		case p.class == ClassCatchUp:
+			// This side caught up, and comes back as a member.
+			p.until = min(p.until, e.now+drainFor)
+		case p.class == ClassMember && !p.old && e.superseded(protocol.EpochID(p.tag)):
+			p.old, p.until = true, e.now+drainFor
+			p.recon = map[[16]byte]*session{}
+			e.handOver(p)
+		}
+	}
+}
+
+// draining says whether links under a superseded epoch are still open.
+func (e *Engine) draining() bool {
+	for _, p := range e.peers {
+		if p.class == ClassMember && p.old {
+			return true
+		}
+	}
+	return false
+}
+
+// handOver tells a link that is behind what it needs to catch up: headers,
+// operations and keys of all kept epochs in order of generation, so that each
+// header opens the mailboxes of what follows.
+func (e *Engine) handOver(p *peer) {
+	from := e.epochs[protocol.EpochID(p.tag)]
+	if from == nil {
+		return
+	}
+	var ids []protocol.EnvelopeID
+	for _, s := range e.sortedEpochs() {
+		if s.header.Core.Gen < from.header.Core.Gen {
+			continue
+		}
+		for _, n := range e.held.ofEpoch(s.header.ID(), entry.forCatchUp) {
+			ids = append(ids, n.id)
+		}
+	}
+	e.sendIDs(p, msgHave, ids)
+}

@@ -1,0 +1,149 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"slices"
+
+	"github.com/palabre-app/palabre/protocol"
+)
+
+// entry is what memory holds of a stored envelope. All of it is in the row's
+// key, so that opening a group reads no envelope.
+type entry struct {
+	epoch protocol.EpochID
+	day   protocol.Day // of its mailbox; 0: a lane
+	id    protocol.EnvelopeID
+	kind  protocol.FrameKind
+	item  [16]byte // first half of the item id
+	shred protocol.Day
+}
+
+const entryKeySize = 32 + 4 + 32 + 1 + 16 + 4
+
+func (n entry) key() []byte {
+	k := make([]byte, 0, entryKeySize)
+	k = append(k, n.epoch[:]...)
+	k = binary.BigEndian.AppendUint32(k, n.day)
+	k = append(k, n.id[:]...)
+	k = append(k, byte(n.kind))
+	k = append(k, n.item[:]...)
+	return binary.BigEndian.AppendUint32(k, n.shred)
+}
+
+func parseEntry(k []byte) (entry, error) {
+	if len(k) != entryKeySize {
+		return entry{}, errors.New("malformed row of an envelope")
+	}
+	n := entry{epoch: protocol.EpochID(k[:32]), day: binary.BigEndian.Uint32(k[32:]), id: protocol.EnvelopeID(k[36:68]),
+		kind: protocol.FrameKind(k[68]), item: [16]byte(k[69:85]), shred: binary.BigEndian.Uint32(k[85:])}
+	return n, nil
+}
+
+// forCatchUp says whether the envelope is part of what an older key buys:
+// operations, headers and the keys that boxes are sealed to.
+func (n entry) forCatchUp() bool {
+	switch n.kind {
+	case protocol.KindOp, protocol.KindEpoch, protocol.KindPage, protocol.KindKeyPackage,
+		protocol.KindKeyUpdate, protocol.KindBatch:
+		return true
+	}
+	return false
+}
+
+// itemKey names one item in one epoch: a second envelope of it is dropped.
+type itemKey struct {
+	epoch protocol.EpochID
+	item  [16]byte
+	lane  bool
+}
+
+// envelopes is the index of what is stored.
+type envelopes struct {
+	byID   map[protocol.EnvelopeID]entry
+	byItem map[itemKey]protocol.EnvelopeID
+	unsent map[protocol.EnvelopeID]bool
+}
+
+func newEnvelopes() envelopes {
+	return envelopes{byID: map[protocol.EnvelopeID]entry{}, byItem: map[itemKey]protocol.EnvelopeID{},
+		unsent: map[protocol.EnvelopeID]bool{}}
+}
+
+func (h *envelopes) has(id protocol.EnvelopeID) bool { _, ok := h.byID[id]; return ok }
+
+func (h *envelopes) get(id protocol.EnvelopeID) (entry, bool) { n, ok := h.byID[id]; return n, ok }
+
+func (h *envelopes) hasItem(epoch protocol.EpochID, item protocol.ItemID, lane bool) bool {
+	_, ok := h.byItem[itemKey{epoch, [16]byte(item[:16]), lane}]
+	return ok
+}
+
+func (h *envelopes) add(n entry) {
+	h.byID[n.id] = n
+	h.byItem[itemKey{n.epoch, n.item, n.day == 0}] = n.id
+}
+
+func (h *envelopes) remove(n entry) {
+	delete(h.byID, n.id)
+	delete(h.byItem, itemKey{n.epoch, n.item, n.day == 0})
+	delete(h.unsent, n.id)
+}
+
+// ofEpoch lists the entries of an epoch that pass the filter, oldest mailbox
+// first, in a fixed order.
+func (h *envelopes) ofEpoch(epoch protocol.EpochID, keep func(entry) bool) []entry {
+	var list []entry
+	for _, n := range h.byID {
+		if n.epoch == epoch && keep(n) {
+			list = append(list, n)
+		}
+	}
+	slices.SortFunc(list, func(a, b entry) int { return bytes.Compare(a.key(), b.key()) })
+	return list
+}
+
+// keep stores an envelope and makes it part of reconciliation.
+func (e *Engine) keep(n entry, envelope []byte) {
+	e.held.add(n)
+	e.put(tableEnvelopes, n.key(), envelope, n.shred)
+	if s := e.epochs[n.epoch]; s != nil {
+		s.recon.Add(reconItem(n))
+	}
+	delete(e.wants, n.id)
+}
+
+// keepOwn stores an envelope of this device's own making and announces it.
+func (e *Engine) keepOwn(n entry, envelope []byte) {
+	e.keep(n, envelope)
+	e.held.unsent[n.id] = true
+	e.put(tableUnsent, n.id[:], []byte{1}, n.shred)
+	e.announce(n)
+}
+
+// taken notes, for good, that somebody else holds an own envelope.
+func (e *Engine) taken(id protocol.EnvelopeID) {
+	if !e.held.unsent[id] {
+		return
+	}
+	delete(e.held.unsent, id)
+	e.erase(tableUnsent, id[:])
+	if len(e.held.unsent) == 0 {
+		e.deliver(Event{Kind: EventTaken, Own: true})
+	}
+}
+
+// announce hints an envelope to the members that are connected. While links
+// under a superseded epoch are still open, only what those may have is hinted.
+func (e *Engine) announce(n entry) {
+	if !n.forCatchUp() && e.draining() {
+		for _, p := range e.sortedPeers() {
+			if p.class == ClassMember && !p.old {
+				e.sendIDs(p, msgHave, []protocol.EnvelopeID{n.id})
+			}
+		}
+		return
+	}
+	e.ready.Announce = append(e.ready.Announce, n.id)
+}

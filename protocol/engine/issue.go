@@ -1,0 +1,246 @@
+package engine
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/epoch"
+	"github.com/palabre-app/palabre/protocol/group"
+)
+
+// plans is what this device means to do and has not done yet.
+type plans struct {
+	issue Time // an epoch is due then; 0: none is
+	now   bool // this device signed the removal: no waiting for others
+	rekey bool // the newest own KEM key was used
+	acks  Time // when keys that are newly held are acknowledged
+	newly []protocol.ItemID
+}
+
+// issueWait is the longest that an organiser's device waits for another one to
+// issue an epoch that is due.
+var issueWait = Seconds(60)
+
+// issueIfDue issues an epoch when one is needed: a removal that no epoch
+// covers, a heal, or the end of the period. Whoever signed the removal issues
+// at once, the others wait up to a minute and drop the plan if one comes.
+func (e *Engine) issueIfDue() (bool, error) {
+	need, err := e.needsEpoch()
+	if err != nil {
+		return false, err
+	}
+	if !need {
+		e.planned.issue, e.planned.now = 0, false
+		return false, nil
+	}
+	if e.planned.now {
+		return e.issue()
+	}
+	if e.planned.issue == 0 {
+		wait, err := e.randomBelow(int64(issueWait))
+		if err != nil {
+			return false, err
+		}
+		e.planned.issue = e.now + Time(wait)
+	}
+	if e.now < e.planned.issue {
+		return false, nil
+	}
+	return e.issue()
+}
+
+func (e *Engine) needsEpoch() (bool, error) {
+	if e.asOrganiser() != nil {
+		return false, nil
+	}
+	if e.sending == (protocol.EpochID{}) {
+		return true, nil
+	}
+	s := e.epochs[e.sending]
+	for _, h := range e.ring.Heals() {
+		if e.healOpen(s, h) {
+			return true, nil
+		}
+	}
+	return e.now >= e.periodOver(), nil
+}
+
+// periodOver is when the period of the newest epochs is over: by the same rule
+// by which others take the next one for justified, so that no epoch is issued
+// that nobody would send in.
+func (e *Engine) periodOver() Time {
+	var newest int64
+	for _, s := range e.tips() {
+		newest = max(newest, s.header.Core.CreatedAt)
+	}
+	return Seconds(newest + int64(e.policy().PeriodDays)*protocol.DaySeconds)
+}
+
+// healOpen says whether a heal is asked for that the sending epoch, or one of
+// its ancestors that is kept, has not answered.
+func (e *Engine) healOpen(s *epochState, h protocol.ItemID) bool {
+	for _, k := range e.epochs {
+		for _, done := range k.header.Core.Heals {
+			if done == h {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// issue makes, stores and announces an epoch over all that is known.
+func (e *Engine) issue() (bool, error) {
+	e.planned.issue, e.planned.now = 0, false
+	if e.ownLane() == (protocol.LanePublic{}) {
+		return false, nil
+	}
+	d, parents, err := e.draftEpoch()
+	if err != nil {
+		return false, err
+	}
+	f, keys, err := epoch.Issue(d, e.cfg.Random)
+	if err != nil {
+		return false, fmt.Errorf("issuing an epoch: %w", err)
+	}
+	e.self.state.EpochSeq = d.Seq
+	e.putChainState()
+	h, err := epoch.ParseHeader(e.id, f)
+	if err != nil {
+		panic("engine: an own header does not parse: " + err.Error())
+	}
+	s := &epochState{header: h, frame: f.Marshal(), exact: true, arrived: e.now}
+	e.epochs[h.ID()] = s
+	e.adopt(s, keys)
+	for _, p := range parents {
+		if err := e.depositHeader(p, s); err != nil {
+			return false, err
+		}
+	}
+	if _, err := e.acceptEpochs(); err != nil {
+		return false, err
+	}
+	e.putEpoch(s)
+	return true, e.sealAgain(s, parents)
+}
+
+// draftEpoch lists what the next epoch says: every effective device with its
+// newest key, over the epochs that nothing has succeeded yet.
+func (e *Engine) draftEpoch() (epoch.Draft, []*epochState, error) {
+	d := epoch.Draft{Group: e.id, Issuer: e.self.memberID, Device: e.self.device, Hedge: epoch.HedgeKeyOf(e.self.device),
+		Seq: e.self.state.EpochSeq + 1, CreatedAt: e.now.Unix(), GovHeads: e.log.Heads()}
+	var parents []*epochState
+	for _, s := range e.tips() {
+		if s.keys != nil {
+			parents = append(parents, s)
+		}
+	}
+	if n := len(parents); n > protocol.MaxEpochParents {
+		parents = parents[n-protocol.MaxEpochParents:]
+	}
+	for _, s := range parents {
+		d.Parents = append(d.Parents, epoch.Parent{ID: s.header.ID(), Gen: s.header.Core.Gen})
+	}
+	var lanes, authors []protocol.LanePublic
+	for _, m := range e.log.Resolve().Members() {
+		for _, dev := range m.Devices {
+			k, ok := e.ring.Newest(dev.ID)
+			if !ok || e.ring.Flagged(dev.ID) {
+				continue
+			}
+			d.Recipients = append(d.Recipients, epoch.Recipient{Member: m.ID, Device: dev.ID, Key: &k.KEM,
+				Operator: dev.Operating})
+			switch m.Role {
+			case group.Organiser:
+				lanes = append(lanes, k.Lane)
+			case group.Author:
+				authors = append(authors, k.Lane)
+			}
+		}
+	}
+	lanes = append(lanes, authors...)
+	d.Lanes = lanes[:min(len(lanes), protocol.MaxLanes)]
+	for _, h := range e.ring.Heals() {
+		if len(d.Heals) < protocol.MaxHeals && e.healOpen(nil, h) {
+			d.Heals = append(d.Heals, h)
+		}
+	}
+	return d, parents, nil
+}
+
+// depositHeader puts a header into this device's lane under a parent, or into
+// the common mailbox where the parent has no lane for it.
+func (e *Engine) depositHeader(parent, s *epochState) error {
+	box, day := e.laneUnder(parent), protocol.Day(0)
+	if box == nil {
+		day = e.now.Day()
+		box = e.common(parent, day)
+	}
+	envelope, err := box.Seal(s.frame)
+	if err != nil {
+		return err
+	}
+	item := s.header.ID()
+	n := entry{epoch: parent.header.ID(), day: day, id: protocol.IDOf(envelope), kind: protocol.KindEpoch, item: [16]byte(item[:16])}
+	e.keep(n, envelope)
+	e.announce(n)
+	return nil
+}
+
+// laneUnder finds the lane of this device that a parent lists.
+func (e *Engine) laneUnder(parent *epochState) *epoch.Mailbox {
+	for _, lane := range parent.header.Core.Lanes {
+		for i := range e.private {
+			if e.private[i].lane.Public() == lane {
+				return epoch.LaneMailbox(parent.keys.Net(), lane)
+			}
+		}
+	}
+	return nil
+}
+
+// sealAgain seals under a new epoch what its parents' mailboxes hold of
+// operations and keys that the parents' own heads do not cover, so that nobody
+// is blocked by something sealed under an epoch that he never had.
+func (e *Engine) sealAgain(s *epochState, parents []*epochState) error {
+	var heads []protocol.OpID
+	for _, p := range parents {
+		heads = append(heads, p.header.Core.GovHeads...)
+	}
+	ops, err := e.log.Between(heads, s.header.Core.GovHeads)
+	if err != nil {
+		return err
+	}
+	for _, f := range ops {
+		if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
+			return err
+		}
+	}
+	for _, p := range parents {
+		for _, n := range e.held.ofEpoch(p.header.ID(), entry.isKey) {
+			f, _, err := e.frameOf(n)
+			if err != nil {
+				return err
+			}
+			if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (n entry) isKey() bool {
+	return n.kind == protocol.KindKeyPackage || n.kind == protocol.KindKeyUpdate
+}
+
+// randomBelow draws a number from 0 to below n.
+func (e *Engine) randomBelow(n int64) (int64, error) {
+	var b [8]byte
+	if _, err := io.ReadFull(e.cfg.Random, b[:]); err != nil {
+		return 0, err
+	}
+	return int64(binary.BigEndian.Uint64(b[:]) % uint64(n)), nil
+}

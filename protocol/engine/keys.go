@@ -1,0 +1,283 @@
+package engine
+
+import (
+	"io"
+	"slices"
+
+	"github.com/palabre-app/palabre/identity"
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/epoch"
+	"github.com/palabre-app/palabre/protocol/group"
+	"github.com/palabre-app/palabre/protocol/wire"
+)
+
+// kemKeyDays is how long an old key is kept for boxes that are still on their
+// way, unless every organiser is known to use a newer one; the second is for
+// groups at high risk.
+const (
+	kemKeyDays     = 14
+	kemKeyDaysRisk = 3
+)
+
+// ackWait gathers keys into one acknowledgement.
+var ackWait = Seconds(30)
+
+// healAt is the number of messages in one epoch at which a device asks for the
+// next one.
+const healAt = 3_600
+
+// kemKey is one own key pair to which boxes are sealed, with the lane that
+// goes with it.
+type kemKey struct {
+	counter uint64
+	gone    bool // the KEM key is erased; the lane is kept while an epoch lists it
+	kem     epoch.KEMPrivate
+	lane    epoch.MailKey
+	frame   protocol.ItemID // the key package or KeyUpdate that published it
+	used    Time            // when a box was opened with it; 0: not yet
+	ackedBy []identity.DeviceID
+}
+
+// kemRecord is the stored form of a kemKey.
+type kemRecord struct {
+	_       struct{} `cbor:",toarray"`
+	Counter uint64
+	KEM     [32]byte
+	Lane    [32]byte
+	Frame   protocol.ItemID
+	Used    int64
+	Gone    bool
+}
+
+func (e *Engine) putKEM(k *kemKey) {
+	r := kemRecord{Counter: k.counter, Lane: k.lane.Seed(), Frame: k.frame, Used: int64(k.used), Gone: k.gone}
+	if !k.gone {
+		r.KEM = k.kem.Seed()
+	}
+	e.put(tableKEM, numberKey(k.counter), wire.Marshal(r), 0)
+}
+
+func (e *Engine) loadKEM(value []byte) error {
+	var r kemRecord
+	if err := wire.Unmarshal(value, 256, &r); err != nil {
+		return err
+	}
+	e.private = append(e.private, kemKey{counter: r.Counter, kem: epoch.KEMPrivateFromSeed(r.KEM),
+		lane: epoch.MailKeyFromSeed(r.Lane), frame: r.Frame, used: Time(r.Used), gone: r.Gone})
+	return nil
+}
+
+// newKEM draws a key pair and a lane for the next counter.
+func newKEM(random io.Reader, counter uint64) (kemKey, error) {
+	k := kemKey{counter: counter}
+	var err error
+	if k.kem, err = epoch.NewKEMPrivate(random); err != nil {
+		return kemKey{}, err
+	}
+	var seed [32]byte
+	if _, err := io.ReadFull(random, seed[:]); err != nil {
+		return kemKey{}, err
+	}
+	k.lane = epoch.MailKeyFromSeed(seed)
+	return k, nil
+}
+
+func (e *Engine) ownLane() protocol.LanePublic {
+	if len(e.private) == 0 {
+		return protocol.LanePublic{}
+	}
+	return e.private[len(e.private)-1].lane.Public()
+}
+
+// usedKEM takes note that a box was opened with key i. Keys are for one box:
+// the newest one is replaced.
+func (e *Engine) usedKEM(i int) {
+	k := &e.private[i]
+	if k.used == 0 {
+		k.used = e.now
+		e.putKEM(k)
+	}
+	if i == len(e.private)-1 {
+		e.planned.rekey = true
+	}
+}
+
+// rekeyIfDue publishes a new KEM key after the newest one was used. A device
+// near the end of its messages in the epoch asks for the next epoch with it.
+func (e *Engine) rekeyIfDue() (bool, error) {
+	if e.lastOps == (protocol.EpochID{}) || !e.log.Resolve().IsMember(e.self.memberID) {
+		return false, nil
+	}
+	heal := false
+	if s := e.epochs[e.sending]; s != nil && s.keys != nil && s.keys.Sent(e.self.deviceID) >= healAt && !s.healed {
+		s.healed, heal = true, true
+	}
+	if !e.planned.rekey && !heal {
+		return false, nil
+	}
+	e.planned.rekey = false
+	last := e.private[len(e.private)-1]
+	k, err := newKEM(e.cfg.Random, last.counter+1)
+	if err != nil {
+		return false, err
+	}
+	u := group.KeyUpdate{Counter: k.counter, Prev: last.frame, KEM: k.kem.Public(), Lane: k.lane.Public(), Heal: heal}
+	f := group.NewKeyUpdate(e.id, e.self.device, u)
+	k.frame = f.ID(e.id)
+	e.private = append(e.private, k)
+	e.putKEM(&k)
+	if _, err := e.addKeyFrame(f); err != nil {
+		return false, err
+	}
+	return true, e.sealFrame(e.lastOps, e.now.Day(), f, 0)
+}
+
+// applyKeyFrame takes a key package or KeyUpdate in.
+func (e *Engine) applyKeyFrame(f protocol.Frame) (protocol.Verdict, error) {
+	if f.Kind == protocol.KindKeyPackage {
+		// Signed by the device that it certifies; it counts once an operation adds it.
+		if _, err := group.ParseKeyPackage(e.id, f); err != nil {
+			return protocol.Reject, nil
+		}
+	} else if v, err := e.checkSigned(f); v != protocol.Accept || err != nil {
+		return v, err
+	}
+	return e.addKeyFrame(f)
+}
+
+func (e *Engine) addKeyFrame(f protocol.Frame) (protocol.Verdict, error) {
+	id := f.ID(e.id)
+	switch e.ring.Add(f) {
+	case protocol.Reject:
+		return protocol.Reject, nil
+	case protocol.Ignore:
+		// Known already, or older than what counts: it is carried for others. What
+		// comes before the package that it builds on waits for it.
+		if _, ok := e.ring.Newest(f.Device); !ok && !e.ring.Flagged(f.Device) {
+			return protocol.Accept, errUnjudged
+		}
+		return protocol.Accept, nil
+	}
+	e.put(tableKeyFrames, id[:], f.Marshal(), 0)
+	e.version++
+	e.retry = true // key updates may have waited for the package
+	if f.Kind == protocol.KindKeyUpdate && f.Device != e.self.deviceID && e.asOrganiser() == nil {
+		e.planned.newly = append(e.planned.newly, id)
+		if e.planned.acks == 0 {
+			e.planned.acks = e.now + ackWait
+		}
+	}
+	return protocol.Accept, nil
+}
+
+// applyAck takes note of keys that an organiser's device says it holds.
+func (e *Engine) applyAck(f protocol.Frame) (protocol.Verdict, error) {
+	if v, err := e.checkSigned(f); v != protocol.Accept || err != nil {
+		return v, err
+	}
+	prefixes, err := group.ParseAck(f)
+	if err != nil {
+		return protocol.Reject, nil
+	}
+	m, ok := e.log.Resolve().MemberOfDevice(f.Device)
+	if !ok || m.Role != group.Organiser {
+		return protocol.Ignore, nil
+	}
+	for i := range e.private {
+		k := &e.private[i]
+		if slices.Contains(prefixes, group.AckPrefix(k.frame)) && !slices.Contains(k.ackedBy, f.Device) {
+			k.ackedBy = append(k.ackedBy, f.Device)
+		}
+	}
+	return protocol.Accept, nil
+}
+
+// tickKeys acknowledges keys that are newly held, and erases own keys that no
+// box will be sealed to any more.
+func (e *Engine) tickKeys() error {
+	if e.planned.acks != 0 && e.now >= e.planned.acks && e.lastOps != (protocol.EpochID{}) {
+		ids := e.planned.newly
+		e.planned.newly, e.planned.acks = nil, 0
+		for len(ids) > 0 {
+			n := min(len(ids), group.MaxAck)
+			f := group.NewAck(e.id, e.self.device, ids[:n])
+			if err := e.sealFrame(e.lastOps, e.now.Day(), f, e.now.Day()+30); err != nil {
+				return err
+			}
+			ids = ids[n:]
+		}
+	}
+	e.dropOldKEM()
+	return nil
+}
+
+func (e *Engine) dropOldKEM() {
+	days := int64(kemKeyDays)
+	if e.policy().HighRisk {
+		days = kemKeyDaysRisk
+	}
+	inTouch := e.inTouch()
+	keep := e.private[:0]
+	for i, k := range e.private {
+		newest := i == len(e.private)-1
+		old := inTouch && k.used != 0 && e.now >= k.used+Seconds(days*protocol.DaySeconds)
+		if !newest && !k.gone && (old || e.allUseNewer(i)) {
+			k.gone, k.kem = true, epoch.KEMPrivate{}
+			e.putKEM(&k)
+		}
+		if k.gone && !e.laneListed(k.lane.Public()) {
+			e.erase(tableKEM, numberKey(k.counter))
+			continue
+		}
+		keep = append(keep, k)
+	}
+	e.private = keep
+}
+
+// touchFor is how long a member has been connected before this device counts
+// as up to date with what the group sealed to it.
+var touchFor = Seconds(600)
+
+// inTouch says whether a member has been connected for a while. Time offline is
+// added to the life of a key: the boxes that were made meanwhile are for it.
+func (e *Engine) inTouch() bool {
+	for _, p := range e.peers {
+		if p.class == ClassMember && !p.old && e.now >= p.since+touchFor {
+			return true
+		}
+	}
+	return false
+}
+
+// laneListed says whether an epoch whose keys are held has the lane.
+func (e *Engine) laneListed(lane protocol.LanePublic) bool {
+	for _, s := range e.epochs {
+		if s.keys != nil && slices.Contains(s.header.Core.Lanes, lane) {
+			return true
+		}
+	}
+	return false
+}
+
+// allUseNewer says whether every organiser's device has said that it holds a
+// key newer than key i, which was used.
+func (e *Engine) allUseNewer(i int) bool {
+	if e.private[i].used == 0 {
+		return false
+	}
+	for _, m := range e.log.Resolve().Members() {
+		if m.Role != group.Organiser {
+			continue
+		}
+		for _, d := range m.Devices {
+			if d.ID == e.self.deviceID {
+				continue
+			}
+			knows := slices.ContainsFunc(e.private[i+1:], func(k kemKey) bool { return slices.Contains(k.ackedBy, d.ID) })
+			if !knows {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -1,0 +1,132 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/feed"
+)
+
+// ErrMayNotPost says that the group's policy does not let this member post.
+var ErrMayNotPost = errors.New("only those whom the group lets post can do this")
+
+// Posted is what became of something that was written.
+type Posted struct {
+	ID protocol.ContentID
+	// Waiting says that it is saved and leaves when the group's keys are renewed;
+	// it has no id until then.
+	Waiting bool
+}
+
+// Post writes a notice. Expires is unix seconds; 0 is the furthest.
+func (e *Engine) Post(now Time, n feed.Notice, expires int64) (Posted, error) {
+	e.now = now
+	if err := e.asPoster(); err != nil {
+		return Posted{}, err
+	}
+	d, err := feed.NewNotice(n, now.Unix(), expires, e.cfg.Zone)
+	if err != nil {
+		return Posted{}, err
+	}
+	return e.writeAndSettle(d)
+}
+
+// Edit changes a notice, named by its id or a prefix of at least 6 characters.
+// Expires 0 keeps the expiry.
+func (e *Engine) Edit(now Time, id string, expires int64, change func(feed.Notice) feed.Notice) (Posted, error) {
+	v, err := e.asEditor(now, id)
+	if err != nil {
+		return Posted{}, err
+	}
+	d, err := e.feed.NewEdit(v.Notice, now.Unix(), expires, change, e.cfg.Zone)
+	if err != nil {
+		return Posted{}, err
+	}
+	return e.writeAndSettle(d)
+}
+
+// Cancel strikes a notice out.
+func (e *Engine) Cancel(now Time, id, reason, lang string) (Posted, error) {
+	v, err := e.asEditor(now, id)
+	if err != nil {
+		return Posted{}, err
+	}
+	d, err := e.feed.NewCancel(v.Notice, now.Unix(), reason, lang)
+	if err != nil {
+		return Posted{}, err
+	}
+	return e.writeAndSettle(d)
+}
+
+func (e *Engine) writeAndSettle(d feed.Draft) (Posted, error) {
+	id, sent, err := e.write(d)
+	if err != nil {
+		return Posted{}, err
+	}
+	return Posted{ID: id, Waiting: !sent}, e.settle()
+}
+
+func (e *Engine) asPoster() error {
+	if e.join != nil {
+		return ErrNotJoined
+	}
+	r := e.log.Resolve()
+	if !r.IsMember(e.self.memberID) {
+		return ErrNotMember
+	}
+	if !r.MayPost(e.self.memberID) {
+		return ErrMayNotPost
+	}
+	return nil
+}
+
+// asEditor finds a notice and says whether this member may change it: its
+// author, or any organiser.
+func (e *Engine) asEditor(now Time, id string) (feed.View, error) {
+	e.now = now
+	if e.join != nil {
+		return feed.View{}, ErrNotJoined
+	}
+	if !e.log.Resolve().IsMember(e.self.memberID) {
+		return feed.View{}, ErrNotMember
+	}
+	v, err := e.Notice(now, id, nil)
+	if err != nil {
+		return feed.View{}, err
+	}
+	if v.Author != e.self.memberID && e.asOrganiser() != nil {
+		return feed.View{}, ErrMayNotPost
+	}
+	return v, nil
+}
+
+// Notices lists notices, newest first, in the first of the preferred languages
+// in which each exists. Without all, only those that hold: active ones,
+// and those of which several versions stand side by side.
+func (e *Engine) Notices(now Time, preferred []string, all bool) []feed.View {
+	if e.join != nil {
+		return nil
+	}
+	var list []feed.View
+	for _, v := range e.feed.List(now.Unix(), preferred, all) {
+		if all || v.Status == feed.Active || v.Status == feed.Conflict {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+// Notice returns one notice by its id or a prefix of at least 6 characters.
+func (e *Engine) Notice(now Time, id string, preferred []string) (feed.View, error) {
+	if e.join != nil {
+		return feed.View{}, ErrNotJoined
+	}
+	v, err := e.feed.Get(id, now.Unix(), preferred)
+	switch {
+	case errors.Is(err, feed.ErrNotFound):
+		return feed.View{}, ErrUnknown
+	case errors.Is(err, feed.ErrAmbiguous):
+		return feed.View{}, ErrAmbiguous
+	}
+	return v, err
+}

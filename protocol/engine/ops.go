@@ -1,0 +1,140 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/palabre-app/palabre/identity"
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/group"
+)
+
+// Errors of changing who is in a group.
+var (
+	// ErrOrganiser says that organisers cannot be removed.
+	ErrOrganiser = errors.New("an organiser cannot be removed")
+	// ErrAlready says that it is so already.
+	ErrAlready = errors.New("it is so already")
+)
+
+// applyOp takes an operation in. What it changes takes effect in settle.
+func (e *Engine) applyOp(f protocol.Frame) (protocol.Verdict, error) {
+	before := e.log.Resolve()
+	r, err := e.log.Add(f)
+	switch {
+	case errors.Is(err, group.ErrHeldFull):
+		return protocol.Ignore, nil
+	case errors.Is(err, group.ErrSigner):
+		return protocol.Ignore, nil // nobody whose operations count; not the carrier's fault
+	case err != nil:
+		return protocol.Reject, nil
+	}
+	if r.Outcome == group.Duplicate {
+		return protocol.Accept, nil
+	}
+	id := protocol.OpID(f.ID(e.id))
+	e.put(tableOps, id[:], f.Marshal(), 0)
+	if r.Outcome == group.Held {
+		return protocol.Accept, nil
+	}
+	e.version++
+	e.rejudge, e.retry, e.gateStale = true, true, true
+	e.ring.Follow(e.log.Resolve())
+	e.tellMembers(before, e.log.Resolve())
+	return protocol.Accept, nil
+}
+
+// tellMembers raises an event for every change of who is in the group or what
+// they may do: nobody comes, goes or rises silently.
+func (e *Engine) tellMembers(before, after *group.Roster) {
+	if before == after {
+		return
+	}
+	was := map[identity.MemberID]group.Role{}
+	for _, m := range before.Members() {
+		was[m.ID] = m.Role
+	}
+	for _, m := range after.Members() {
+		role, in := was[m.ID]
+		delete(was, m.ID)
+		if !in || role != m.Role {
+			e.deliver(Event{Kind: EventMembers, ID: m.ID.String()})
+		}
+	}
+	for _, m := range before.Members() {
+		if _, gone := was[m.ID]; !gone {
+			continue
+		}
+		e.deliver(Event{Kind: EventMembers, ID: m.ID.String()})
+		if m.ID == e.self.memberID {
+			e.deliver(Event{Kind: EventRemoved, ID: e.id.String()})
+		}
+	}
+}
+
+// Remove takes a member out of the group, named by id or a prefix of at least 6
+// characters, and renews the group's keys so that nothing later can be read.
+func (e *Engine) Remove(now Time, member string) error {
+	e.now = now
+	if err := e.asOrganiser(); err != nil {
+		return err
+	}
+	m, err := e.findMember(member)
+	if err != nil {
+		return err
+	}
+	if m.Role == group.Organiser {
+		return ErrOrganiser
+	}
+	op := group.RemoveMember{Target: m.ID}
+	for _, d := range slices.Concat(m.Devices, m.Former) {
+		if seq, id, ok := e.chains[d.ID].head(); ok {
+			op.Cutoffs = append(op.Cutoffs, group.Cutoff{Device: d.ID, Seq: seq, Content: id})
+		}
+	}
+	slices.SortFunc(op.Cutoffs, func(a, b group.Cutoff) int { return bytes.Compare(a.Device[:], b.Device[:]) })
+	if _, err := e.sign(op); err != nil {
+		return err
+	}
+	e.planned.now = true
+	return e.settle()
+}
+
+// GrantAuthor lets a member post where the policy asks for authors.
+func (e *Engine) GrantAuthor(now Time, member string) error {
+	e.now = now
+	if err := e.asOrganiser(); err != nil {
+		return err
+	}
+	m, err := e.findMember(member)
+	if err != nil {
+		return err
+	}
+	if m.Role != group.Reader {
+		return ErrAlready
+	}
+	if _, err := e.sign(group.GrantAuthor{Target: m.ID}); err != nil {
+		return err
+	}
+	return e.settle()
+}
+
+func (e *Engine) findMember(prefix string) (group.Member, error) {
+	var found []group.Member
+	prefix = strings.ToLower(prefix)
+	for _, m := range e.log.Resolve().Members() {
+		if len(prefix) >= 6 && strings.HasPrefix(hex.EncodeToString(m.ID[:]), prefix) {
+			found = append(found, m)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return group.Member{}, ErrUnknown
+	case 1:
+		return found[0], nil
+	}
+	return group.Member{}, ErrAmbiguous
+}

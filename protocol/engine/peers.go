@@ -1,0 +1,146 @@
+package engine
+
+import (
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/wire"
+)
+
+// Messages between peers: a type byte, then the body (spec 65 section 2).
+const (
+	msgHave  = 1 // list of envelope ids that the sender holds
+	msgWant  = 2 // list of envelope ids to be given
+	msgGive  = 3 // one envelope
+	msgLack  = 4 // list of wanted ids that are not held, or not for this link
+	msgRecon = 5 // [tag, opening 0/1, reconciliation message]
+	msgNone  = 6 // tag of an epoch that is not known here
+	msgFetch = 7 // list of mailboxes to be given whole, now and when more comes
+	msgEnd   = 8 // mailbox: all of it that is held was given
+)
+
+// Bounds of a peer's messages and of what is kept for it.
+const (
+	maxIDs         = 1_024 // in one message
+	maxMailboxes   = 8     // asked for on one link
+	maxOutstanding = 256   // envelopes asked for and not yet given, per link
+	maxQueued      = 65_536
+)
+
+// peer is one link.
+type peer struct {
+	id      Peer
+	class   Class
+	tag     [32]byte
+	dialled bool
+	since   Time
+	old     bool                         // proven under an epoch that is no longer the sending one
+	until   Time                         // when it is closed; 0: it is not
+	asked   map[protocol.EnvelopeID]bool // asked for and not yet given
+	queue   []protocol.EnvelopeID
+	watch   map[protocol.MailboxID]bool
+	recon   map[[16]byte]*session
+	nextRec Time
+	recEach Time
+}
+
+func (e *Engine) peerUp(in PeerUp) {
+	p := &peer{id: in.Peer, class: in.Class, tag: in.Tag, dialled: in.Dialled,
+		since: e.now, asked: map[protocol.EnvelopeID]bool{},
+		watch: map[protocol.MailboxID]bool{}, recon: map[[16]byte]*session{}}
+	e.peers[in.Peer] = p
+	switch {
+	case e.join != nil:
+		e.joinPeerUp(p)
+	case in.Class == ClassMember:
+		p.old = protocol.EpochID(in.Tag) != e.sending && e.superseded(protocol.EpochID(in.Tag))
+		if p.old {
+			p.until = e.now + drainFor
+			e.handOver(p)
+			return
+		}
+		if p.dialled {
+			e.reconcileAll(p)
+		}
+	case in.Class == ClassCatchUp:
+		p.until = e.now + catchUpFor
+		e.handOver(p)
+	}
+}
+
+func (e *Engine) peerDown(id Peer) {
+	p := e.peers[id]
+	if p == nil {
+		return
+	}
+	delete(e.peers, id)
+	for _, w := range e.wants {
+		w.drop(id)
+	}
+	for _, envelope := range e.sortedWants(func(w *want) bool { return w.asked == id }) {
+		e.askNext(envelope, e.wants[envelope])
+	}
+}
+
+// receive takes one message of a link. A peer that does not keep to the
+// protocol is closed; nothing it said counts.
+func (e *Engine) receive(in Received) {
+	p := e.peers[in.Peer]
+	if p == nil || len(in.Data) == 0 {
+		return
+	}
+	if p.class == ClassInvite && in.Data[0] <= msgNone && in.Data[0] != msgGive {
+		return // strangers and members have nothing of this to say to each other
+	}
+	body := in.Data[1:]
+	ok := true
+	switch in.Data[0] {
+	case msgHave:
+		ok = e.onIDs(body, func(ids []protocol.EnvelopeID) { e.onHave(p, ids) })
+	case msgWant:
+		ok = e.onIDs(body, func(ids []protocol.EnvelopeID) { e.onWant(p, ids) })
+	case msgLack:
+		ok = e.onIDs(body, func(ids []protocol.EnvelopeID) { e.onLack(p, ids) })
+	case msgGive:
+		ok = e.onGive(p, body)
+	case msgRecon:
+		ok = e.onRecon(p, body)
+	case msgNone:
+		ok = e.onNone(p, body)
+	case msgFetch:
+		ok = e.onFetch(p, body)
+	case msgEnd:
+		ok = e.onEnd(p, body)
+	}
+	if !ok {
+		e.ready.Close = append(e.ready.Close, p.id)
+	}
+}
+
+func (e *Engine) hinted(in Hinted) {
+	if p := e.peers[in.Peer]; p != nil && p.class == ClassMember && e.join == nil {
+		e.onHave(p, in.IDs)
+	}
+}
+
+func (e *Engine) onIDs(body []byte, f func([]protocol.EnvelopeID)) bool {
+	var ids []protocol.EnvelopeID
+	if err := wire.Unmarshal(body, maxIDs*34+8, &ids); err != nil || len(ids) > maxIDs {
+		return false
+	}
+	if e.join == nil {
+		f(ids)
+	}
+	return true
+}
+
+func (e *Engine) send(p *peer, kind byte, body []byte) {
+	data := append(make([]byte, 0, 1+len(body)), kind)
+	e.ready.Send = append(e.ready.Send, Outgoing{Peer: p.id, Data: append(data, body...)})
+}
+
+func (e *Engine) sendIDs(p *peer, kind byte, ids []protocol.EnvelopeID) {
+	for len(ids) > 0 {
+		n := min(len(ids), maxIDs)
+		e.send(p, kind, wire.Marshal(ids[:n]))
+		ids = ids[n:]
+	}
+}

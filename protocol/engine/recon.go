@@ -1,0 +1,203 @@
+package engine
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"slices"
+
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/recon"
+	"github.com/palabre-app/palabre/protocol/wire"
+)
+
+// Pauses between reconciliations of one link when nothing was found: they back
+// off from the first to the last.
+var (
+	reconFirst = Seconds(60)
+	reconLast  = Seconds(300)
+)
+
+// maxReconTags is how many epochs one link reconciles in one round, newest first.
+const maxReconTags = 16
+
+// reconItem is an envelope in the set of its epoch: day and id.
+func reconItem(n entry) recon.Item { return recon.Item{Time: uint64(n.day), ID: n.id} }
+
+// session is one reconciliation that this side opened.
+type session struct {
+	run   *recon.Initiator
+	epoch protocol.EpochID
+	found bool
+}
+
+// reconBody is the body of msgRecon.
+type reconBody struct {
+	_       struct{} `cbor:",toarray"`
+	Tag     [16]byte
+	Opening bool // from the side that opened the session
+	Message []byte
+}
+
+// keptEpochs lists the epochs whose keys are held, newest first.
+func (e *Engine) keptEpochs() []*epochState {
+	var list []*epochState
+	for _, s := range e.epochs {
+		if s.keys != nil {
+			list = append(list, s)
+		}
+	}
+	slices.SortFunc(list, func(a, b *epochState) int {
+		return cmp.Or(cmp.Compare(b.header.Core.Gen, a.header.Core.Gen), bytes.Compare(a.id(), b.id()))
+	})
+	return list
+}
+
+// reconcileAll opens a session for each kept epoch.
+func (e *Engine) reconcileAll(p *peer) {
+	p.recEach = reconFirst
+	p.nextRec = e.now + p.recEach
+	for i, s := range e.keptEpochs() {
+		if i == maxReconTags {
+			break
+		}
+		e.reconcile(p, s)
+	}
+}
+
+func (e *Engine) reconcile(p *peer, s *epochState) {
+	// One session at a time for each epoch: an answer to an earlier one would be
+	// taken for an answer to this one.
+	if p.class != ClassMember || p.old || p.recon[s.tag] != nil {
+		return
+	}
+	run, first, err := recon.NewInitiator(s.recon, recon.DefaultFrame)
+	if err != nil {
+		panic("engine: " + err.Error())
+	}
+	p.recon[s.tag] = &session{run: run, epoch: s.header.ID()}
+	e.sendRecon(p, s.tag, true, first)
+}
+
+func (e *Engine) sendRecon(p *peer, tag [16]byte, opening bool, message []byte) {
+	e.send(p, msgRecon, wire.Marshal(reconBody{Tag: tag, Opening: opening, Message: message}))
+}
+
+// maxRecon is the largest body of msgRecon: a reconciliation message and its frame.
+const maxRecon = recon.MaxMessage + 64
+
+func parseRecon(body []byte) (reconBody, error) {
+	var m reconBody
+	err := wire.Unmarshal(body, maxRecon, &m)
+	return m, err
+}
+
+func (e *Engine) onRecon(p *peer, body []byte) bool {
+	m, err := parseRecon(body)
+	if err != nil || e.join != nil {
+		return false
+	}
+	if p.class != ClassMember || p.old {
+		e.send(p, msgNone, wire.Marshal(m.Tag))
+		return true
+	}
+	if !m.Opening {
+		return e.onReconReply(p, m)
+	}
+	s := e.epochByTag(m.Tag)
+	if s == nil {
+		e.send(p, msgNone, wire.Marshal(m.Tag))
+		return true
+	}
+	reply, err := recon.Respond(s.recon, recon.DefaultFrame, m.Message)
+	if err != nil {
+		return false
+	}
+	e.sendRecon(p, m.Tag, false, reply)
+	return true
+}
+
+func (e *Engine) onReconReply(p *peer, m reconBody) bool {
+	ses := p.recon[m.Tag]
+	if ses == nil {
+		return true
+	}
+	next, have, need, done, err := ses.run.Step(m.Message)
+	if err != nil && !errors.Is(err, recon.ErrSessionLimit) {
+		delete(p.recon, m.Tag)
+		return false
+	}
+	if len(have)+len(need) > 0 {
+		ses.found = true
+		p.recEach = reconFirst
+		p.nextRec = e.now + p.recEach
+	}
+	// Newest first: what a person needs to know today is at the end of the days.
+	slices.Reverse(need)
+	e.onHave(p, asEnvelopeIDs(need))
+	e.sendIDs(p, msgHave, asEnvelopeIDs(have))
+	if done || err != nil {
+		delete(p.recon, m.Tag)
+		return true
+	}
+	e.sendRecon(p, m.Tag, true, next)
+	return true
+}
+
+func asEnvelopeIDs(ids [][32]byte) []protocol.EnvelopeID {
+	out := make([]protocol.EnvelopeID, len(ids))
+	for i, id := range ids {
+		out[i] = id
+	}
+	return out
+}
+
+func (e *Engine) onNone(p *peer, body []byte) bool {
+	var tag [16]byte
+	if err := wire.Unmarshal(body, 17, &tag); err != nil {
+		return false
+	}
+	delete(p.recon, tag)
+	return true
+}
+
+func (e *Engine) epochByTag(tag [16]byte) *epochState {
+	for _, s := range e.epochs {
+		if s.keys != nil && s.tag == tag {
+			return s
+		}
+	}
+	return nil
+}
+
+// reconcileNew opens sessions for an epoch whose keys were just won, on every
+// link: the other side may have opened it earlier, and then asked in vain.
+func (e *Engine) reconcileNew(s *epochState) {
+	for _, p := range e.sortedPeers() {
+		e.reconcile(p, s)
+	}
+}
+
+// tickPeers does what is due on the links, and closes those that have done
+// their work under a superseded epoch.
+func (e *Engine) tickPeers() {
+	if e.join != nil {
+		e.joinTick()
+		return
+	}
+	e.dueWants()
+	for _, p := range e.sortedPeers() {
+		if p.dialled && p.class == ClassMember && !p.old && p.nextRec != 0 && e.now >= p.nextRec {
+			each := min(p.recEach*2, reconLast)
+			e.reconcileAll(p)
+			p.recEach = each
+			p.nextRec = e.now + each
+		}
+	}
+	for _, p := range e.sortedPeers() {
+		if p.until != 0 && e.now >= p.until {
+			p.until = 0
+			e.ready.Close = append(e.ready.Close, p.id)
+		}
+	}
+}

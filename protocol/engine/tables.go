@@ -1,0 +1,48 @@
+package engine
+
+import (
+	"encoding/binary"
+
+	"github.com/palabre-app/palabre/identity"
+	"github.com/palabre-app/palabre/protocol"
+)
+
+// Tables of a group's storage. Numbers are part of the disk format (spec 65
+// section 7).
+const (
+	tableMeta      Table = 1  // "self", "chain", "genesis", "join", "sending", "addresses"
+	tableOps       Table = 2  // op id -> op frame
+	tableKeyFrames Table = 3  // item id -> key package or key update frame
+	tableEpochs    Table = 4  // epoch id -> epochRecord
+	tableSecrets   Table = 5  // epoch id -> secrets of the epoch and its tree
+	tableChains    Table = 6  // epoch id, device id -> message keys of one sender
+	tableEnvelopes Table = 7  // see entry.key -> envelope
+	tableItems     Table = 8  // content id -> itemRecord; shredded when the text expires
+	tableUnsent    Table = 9  // envelope id -> nothing: own, and taken by nobody yet
+	tableDrafts    Table = 10 // number -> draft that waits for an epoch
+	tableWaiting   Table = 11 // envelope id -> nothing: held, cannot be judged yet
+	tableKEM       Table = 12 // counter -> own private keys
+	tableInvites   Table = 13 // invite id -> invite
+	tableRequests  Table = 14 // request id -> request
+	tableRescue    Table = 15 // mailbox, index -> envelope for a joiner
+	tableLinks     Table = 16 // device id, chain position -> link of its chain of messages
+)
+
+var (
+	keySelf      = []byte("self")
+	keyChain     = []byte("chain")
+	keyGenesis   = []byte("genesis")
+	keyJoin      = []byte("join")
+	keySending   = []byte("sending")
+	keyAddresses = []byte("addresses")
+)
+
+func chainKey(e protocol.EpochID, d identity.DeviceID) []byte {
+	return append(e[:], d[:]...)
+}
+
+func numberKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+func mailboxKey(m protocol.MailboxID, index uint32) []byte {
+	return binary.BigEndian.AppendUint32(m[:], index)
+}

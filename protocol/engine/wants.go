@@ -1,0 +1,180 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/palabre-app/palabre/protocol"
+)
+
+// wantFor is how long a peer has to give what it announced before another is asked.
+var wantFor = Seconds(10)
+
+// maxSources is how many peers are remembered as holders of one envelope.
+const maxSources = 6
+
+// want is an envelope known to exist and not held.
+type want struct {
+	asked   Peer // 0: nobody is asked now
+	until   Time
+	sources []Peer // others that said they hold it
+}
+
+func (w *want) drop(id Peer) {
+	w.sources = slices.DeleteFunc(w.sources, func(p Peer) bool { return p == id })
+}
+
+// onHave learns that p holds envelopes: those that are lacking are asked for,
+// own ones among them are no longer unsent.
+func (e *Engine) onHave(p *peer, ids []protocol.EnvelopeID) {
+	for _, id := range ids {
+		if e.held.has(id) {
+			e.taken(id)
+			continue
+		}
+		if e.refused[id] {
+			continue
+		}
+		if w := e.wants[id]; w != nil {
+			if w.asked != p.id && len(w.sources) < maxSources && !slices.Contains(w.sources, p.id) {
+				w.sources = append(w.sources, p.id)
+			}
+			if w.asked == 0 {
+				e.askNext(id, w)
+			}
+			continue
+		}
+		if len(e.wants) >= maxQueued {
+			e.dropIdleWants() // a peer that announces what it does not give bars nobody
+		}
+		if len(e.wants) >= maxQueued {
+			break // reconciliation finds the rest later
+		}
+		w := &want{}
+		e.wants[id] = w
+		e.ask(id, w, p)
+	}
+	e.pump(p)
+}
+
+func (e *Engine) ask(id protocol.EnvelopeID, w *want, p *peer) {
+	w.asked, w.until = p.id, 0 // the time runs from when it is sent
+	p.queue = append(p.queue, id)
+}
+
+// askNext turns to another holder; with none left the want stays, so that the
+// person is told that something is missing, until somebody has it.
+func (e *Engine) askNext(id protocol.EnvelopeID, w *want) {
+	w.asked, w.until = 0, 0
+	for len(w.sources) > 0 {
+		p := e.peers[w.sources[0]]
+		w.sources = w.sources[1:]
+		if p != nil {
+			e.ask(id, w, p)
+			e.pump(p)
+			return
+		}
+	}
+}
+
+// pump sends what is queued for a peer as far as its window allows.
+func (e *Engine) pump(p *peer) {
+	var ids []protocol.EnvelopeID
+	for len(p.queue) > 0 && len(p.asked) < maxOutstanding {
+		id := p.queue[0]
+		p.queue = p.queue[1:]
+		w := e.wants[id]
+		if w == nil || w.asked != p.id {
+			continue
+		}
+		w.until = e.now + wantFor
+		ids = append(ids, id)
+		p.asked[id] = true
+	}
+	e.sendIDs(p, msgWant, ids)
+}
+
+// answered takes note that p gave, or does not have, one envelope.
+func (e *Engine) answered(p *peer, id protocol.EnvelopeID) {
+	delete(p.asked, id)
+	if len(p.asked) < maxOutstanding/2 {
+		e.pump(p)
+	}
+}
+
+func (e *Engine) onLack(p *peer, ids []protocol.EnvelopeID) {
+	for _, id := range ids {
+		if w := e.wants[id]; w != nil && w.asked == p.id {
+			e.askNext(id, w)
+			if w.asked == 0 {
+				delete(e.wants, id) // the last that claimed to hold it does not
+			}
+		}
+		e.answered(p, id)
+	}
+}
+
+// onWant gives what a link of its class may have.
+func (e *Engine) onWant(p *peer, ids []protocol.EnvelopeID) {
+	var lacking []protocol.EnvelopeID
+	for _, id := range ids {
+		entry, ok := e.held.get(id)
+		if !ok || !p.mayHave(entry) {
+			lacking = append(lacking, id)
+			continue
+		}
+		envelope, err := e.cfg.Storage.Get(tableEnvelopes, entry.key())
+		if err != nil || envelope == nil {
+			lacking = append(lacking, id)
+			continue
+		}
+		e.send(p, msgGive, envelope)
+		e.taken(id)
+	}
+	e.sendIDs(p, msgLack, lacking)
+}
+
+// mayHave says what a link's class opens: members everything, links under an
+// older key only what catching up needs (spec 65 section 4).
+func (p *peer) mayHave(entry entry) bool {
+	switch p.class {
+	case ClassMember:
+		return !p.old || entry.forCatchUp()
+	case ClassCatchUp:
+		return entry.forCatchUp()
+	}
+	return false
+}
+
+// dueWants asks others for what was not given in time.
+func (e *Engine) dueWants() {
+	for _, id := range e.sortedWants(func(w *want) bool { return w.asked != 0 && w.until != 0 && e.now >= w.until }) {
+		w := e.wants[id]
+		p := e.peers[w.asked]
+		e.askNext(id, w)
+		if p != nil {
+			e.answered(p, id)
+		}
+	}
+}
+
+// dropIdleWants forgets what nobody who is connected holds: it may be gone for
+// good, and whoever comes with it says so again.
+func (e *Engine) dropIdleWants() {
+	for id, w := range e.wants {
+		if w.asked == 0 {
+			delete(e.wants, id)
+		}
+	}
+}
+
+// sortedWants lists the wants that pass the filter in a fixed order, so that a
+// run replays.
+func (e *Engine) sortedWants(keep func(*want) bool) []protocol.EnvelopeID {
+	var ids []protocol.EnvelopeID
+	for id, w := range e.wants {
+		if keep(w) {
+			ids = append(ids, id)
+		}
+	}
+	return protocol.SortIDs(ids)
+}
