@@ -1,0 +1,114 @@
+package api
+
+import "encoding/json"
+
+// Names of commands: the last part of the path, POST /v1/{command}.
+const (
+	CommandStatus      = "status"       // no arguments, Status
+	CommandConnect     = "connect"      // ConnectArgs, Done
+	CommandGroupCreate = "group.create" // GroupCreateArgs, GroupCreated
+	CommandInvite      = "invite"       // InviteArgs, Invite
+	CommandJoin        = "join"         // JoinArgs, Joined
+	CommandRequests    = "requests"     // GroupArgs, []Request
+	CommandApprove     = "approve"      // ApproveArgs, Done
+	CommandMembers     = "members"      // GroupArgs, []Member
+	CommandRemove      = "remove"       // RemoveArgs, Done
+	CommandGrant       = "grant"        // GrantArgs, Done
+	CommandLeave       = "leave"        // GroupArgs, Done
+	CommandPost        = "post"         // PostArgs, Posted
+	CommandEdit        = "edit"         // EditArgs, Posted
+	CommandCancel      = "cancel"       // CancelArgs, Posted
+	CommandNotices     = "notices"      // NoticesArgs, []Notice
+	CommandShow        = "show"         // ShowArgs, Shown
+)
+
+// arguments makes empty arguments for each command. A name that is not here is
+// not a command.
+var arguments = map[string]func() any{
+	CommandStatus:      func() any { return new(NoArgs) },
+	CommandConnect:     func() any { return new(ConnectArgs) },
+	CommandGroupCreate: func() any { return new(GroupCreateArgs) },
+	CommandInvite:      func() any { return new(InviteArgs) },
+	CommandJoin:        func() any { return new(JoinArgs) },
+	CommandRequests:    func() any { return new(GroupArgs) },
+	CommandApprove:     func() any { return new(ApproveArgs) },
+	CommandMembers:     func() any { return new(GroupArgs) },
+	CommandRemove:      func() any { return new(RemoveArgs) },
+	CommandGrant:       func() any { return new(GrantArgs) },
+	CommandLeave:       func() any { return new(GroupArgs) },
+	CommandPost:        func() any { return new(PostArgs) },
+	CommandEdit:        func() any { return new(EditArgs) },
+	CommandCancel:      func() any { return new(CancelArgs) },
+	CommandNotices:     func() any { return new(NoticesArgs) },
+	CommandShow:        func() any { return new(ShowArgs) },
+}
+
+// Known says whether a command has this name.
+func Known(command string) bool { return arguments[command] != nil }
+
+// CheckArgs says whether arguments can be read as those of the command. The
+// error is CodeUnknownCommand or CodeBadRequest. A Server asks it first.
+func CheckArgs(command string, args json.RawMessage) error {
+	fresh := arguments[command]
+	if fresh == nil {
+		return &Error{Code: CodeUnknownCommand, Text: "there is no such command"}
+	}
+	return DecodeArgs(args, fresh())
+}
+
+// NoArgs are the arguments of a command that takes none.
+type NoArgs struct{}
+
+// GroupArgs name a group, by its id or a prefix of it.
+type GroupArgs struct {
+	Group string `json:"group,omitempty"`
+}
+
+// Done is the result of a command that returns nothing else: it is saved.
+type Done struct {
+	Done bool `json:"done"`
+}
+
+// Status is how the profile stands.
+type Status struct {
+	Running bool          `json:"running"` // false: the profile was opened without a network
+	Peers   int           `json:"peers"`   // devices connected now, over all groups
+	Groups  []GroupStatus `json:"groups"`
+}
+
+// GroupStatus is how one group stands on this device.
+type GroupStatus struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"` // empty while joining
+	Members int    `json:"members"`
+	Epoch   uint32 `json:"epoch"`   // generation of the key that new notices are sealed under
+	Unsent  int    `json:"unsent"`  // own messages that nobody else holds yet
+	Missing int    `json:"missing"` // messages known to exist and not held
+}
+
+// ConnectArgs give an address to dial, as a multiaddr in text. It is kept and
+// tried again later.
+type ConnectArgs struct {
+	Addr string `json:"addr"`
+}
+
+// Event is one thing that happened. It holds no content.
+type Event struct {
+	Event string `json:"event"`           // one of the Event constants
+	Group string `json:"group,omitempty"` // group id
+	ID    string `json:"id,omitempty"`    // of the notice, request or member
+	Own   bool   `json:"own,omitempty"`   // caused on this device
+}
+
+// Kinds of events. New ones may come; pass over those that you do not know.
+const (
+	EventWatching = "watching" // the first: nothing after it is missed
+	EventNotice   = "notice"   // a notice is new
+	EventChanged  = "changed"  // a notice was edited, cancelled or is in conflict
+	EventExpired  = "expired"
+	EventMembers  = "members" // somebody was added, removed or given a role
+	EventRequest  = "request" // somebody asks to join
+	EventJoined   = "joined"  // this device is in the group
+	EventRemoved  = "removed" // this person is no longer in the group
+	EventTaken    = "taken"   // all own messages were taken by somebody
+)

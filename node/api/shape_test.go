@@ -1,0 +1,146 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func TestCodesAreAllListedOnce(t *testing.T) {
+	listed := map[string]bool{}
+	for _, c := range Codes() {
+		if listed[c] {
+			t.Errorf("%s is listed twice", c)
+		}
+		listed[c] = true
+	}
+	if n := constants(t, "errors.go", "Code"); len(n) != len(listed) {
+		t.Errorf("%d codes are declared, %d listed", len(n), len(listed))
+	}
+	for name, value := range constants(t, "errors.go", "Code") {
+		if !listed[value] {
+			t.Errorf("%s is not listed", name)
+		}
+	}
+}
+
+func TestCommandsAreAllKnown(t *testing.T) {
+	declared := constants(t, "commands.go", "Command")
+	if len(declared) != len(arguments) {
+		t.Errorf("%d commands are declared, %d have arguments", len(declared), len(arguments))
+	}
+	for name, value := range declared {
+		if !Known(value) {
+			t.Errorf("%s has no arguments", name)
+		}
+	}
+}
+
+// constants reads the string constants of a file whose names begin with prefix.
+func constants(t *testing.T, file, prefix string) map[string]string {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	ast.Inspect(f, func(n ast.Node) bool {
+		if v, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(v.Names[0].Name, prefix) && len(v.Values) == 1 {
+			if lit, ok := v.Values[0].(*ast.BasicLit); ok && lit.Kind == token.STRING {
+				s, err := strconv.Unquote(lit.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out[v.Names[0].Name] = s
+			}
+		}
+		return true
+	})
+	if len(out) == 0 {
+		t.Fatalf("no constants in %s", file)
+	}
+	return out
+}
+
+// The field names are what other programs read.
+func TestFieldNamesAreStable(t *testing.T) {
+	meeting := &Meeting{Start: "s", End: "e", TZ: "z", Place: "p"}
+	for want, v := range map[string]any{
+		`{"running":false,"peers":0,"groups":[]}`:                          Status{Groups: []GroupStatus{}},
+		`{"id":"","name":"","members":0,"epoch":0,"unsent":0,"missing":0}`: GroupStatus{},
+		`{"group":""}`:            GroupCreated{},
+		`{"link":""}`:             Invite{},
+		`{"group":"","state":""}`: Joined{},
+		`{"id":"","group":"","name":"","words":"","created":""}`: Request{},
+		`{"id":"","name":"","role":"","words":""}`:               Member{},
+		`{"id":""}`:                        Posted{},
+		`{"done":true}`:                    Done{true},
+		`{"event":"notice"}`:               Event{Event: EventNotice},
+		`{"error":"","hint":"","code":""}`: Error{},
+		`{"start":"s","end":"e","tz":"z","place":"p"}`: meeting,
+		`{"addr":""}`: ConnectArgs{},
+		`{"link":"l","name":"n","wait_seconds":60}`:                      JoinArgs{"l", "n", 60},
+		`{"group":"g","uses":2,"expires_seconds":3,"auto_approve":true}`: InviteArgs{"g", 2, 3, true},
+		`{"group":"g","all":true,"langs":["fr"]}`:                        NoticesArgs{"g", true, []string{"fr"}},
+		`{"group":"g","id":"i","reason":"r"}`:                            CancelArgs{"g", "i", "r"},
+		`{"group":"g","kind":"meeting","texts":[{"lang":"fr","title":"t","body":"b"}],"urgency":"alert","expires_seconds":1,"meeting":{"start":"s","end":"e","tz":"z","place":"p"}}`:                                       PostArgs{"g", KindMeeting, []Text{{"fr", "t", "b"}}, UrgencyAlert, 1, meeting},
+		`{"id":"","kind":"","title":"","body":"","lang":"","langs":[],"author":"","author_name":"","urgency":"","status":"","version":0,"created":"","expires":"","meeting":{"start":"s","end":"e","tz":"z","place":"p"}}`: Notice{Langs: []string{}, Meeting: meeting},
+	} {
+		got, err := encode(v)
+		if err != nil || string(got) != want {
+			t.Errorf("%T is\n%s, not\n%s (%v)", v, got, want, err)
+		}
+	}
+}
+
+func TestDecodeArgsNamesNoValue(t *testing.T) {
+	for _, body := range []string{`{"link":17,"x":"canary"}`, `{"link":"canary"`, `{"canary":1}`, `{"link":"a"}canary`, `canary`, `{"link":["canary"]}`} {
+		err := DecodeArgs(json.RawMessage(body), new(JoinArgs))
+		if CodeOf(err) != CodeBadRequest || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+	var e *Error
+	if err := DecodeArgs(json.RawMessage(`{"wait_seconds":1.5}`), new(JoinArgs)); !errors.As(err, &e) || !strings.Contains(e.Text, "wait_seconds") {
+		t.Errorf("the field is not named: %v", err)
+	}
+}
+
+// JSON has many forms of one value, so the property is on values: what parses
+// encodes to what parses to the same.
+func FuzzArgs(f *testing.F) {
+	for command := range arguments {
+		f.Add(command, `{}`)
+	}
+	f.Add(CommandPost, `{"group":"abcdef","kind":"meeting","texts":[{"lang":"fr","title":"t","body":"b"}],"meeting":{"start":"s","end":"e","tz":"z","place":"p","link":"l"}}`)
+	f.Add(CommandEdit, `{"id":"abcdef","title":"","urgency":"alert","expires_seconds":0,"meeting":{"place":""}}`)
+	f.Fuzz(func(t *testing.T, command, body string) {
+		fresh := arguments[command]
+		if fresh == nil {
+			if CheckArgs(command, json.RawMessage(body)) == nil {
+				t.Fatal("an unknown command passed")
+			}
+			return
+		}
+		one, two := fresh(), fresh()
+		if DecodeArgs(json.RawMessage(body), one) != nil {
+			return
+		}
+		again, err := encode(one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := DecodeArgs(again, two); err != nil {
+			t.Fatal(err)
+		}
+		third, err := encode(two)
+		if err != nil || string(third) != string(again) {
+			t.Fatalf("%s became %s (%v)", again, third, err)
+		}
+	})
+}
