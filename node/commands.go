@@ -1,0 +1,93 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/palabre-app/palabre/node/api"
+)
+
+// command carries one command out where the engines may be touched.
+type command func(n *Node, ctx context.Context, args json.RawMessage) (any, error)
+
+// commands by name. All but join return at once; join waits for its Welcome.
+var commands = map[string]command{
+	api.CommandStatus:      reading(status),
+	api.CommandConnect:     changing(connect),
+	api.CommandGroupCreate: changing(createGroup),
+	api.CommandInvite:      changing(invite),
+	api.CommandJoin:        join,
+	api.CommandRequests:    reading(requests),
+	api.CommandApprove:     changing(approve),
+	api.CommandMembers:     reading(members),
+	api.CommandRemove:      changing(remove),
+	api.CommandGrant:       changing(grant),
+	api.CommandLeave:       changing(leave),
+	api.CommandPost:        changing(post),
+	api.CommandEdit:        changing(edit),
+	api.CommandCancel:      changing(cancel),
+	api.CommandNotices:     reading(notices),
+	api.CommandShow:        reading(show),
+}
+
+// changing makes a command of a function that changes at most one group, and
+// says which also when it fails.
+func changing[A any](f func(n *Node, a A) (*groupState, any, error)) command {
+	return func(n *Node, ctx context.Context, raw json.RawMessage) (result any, err error) {
+		var args A
+		if err := api.DecodeArgs(raw, &args); err != nil {
+			return nil, err
+		}
+		err = n.change(ctx, func() (g *groupState, err error) {
+			g, result, err = f(n, args)
+			return g, err
+		})
+		if err != nil {
+			return nil, err
+		}
+		return result, nil
+	}
+}
+
+// reading makes a command of a function that changes nothing.
+func reading[A any](f func(n *Node, a A) (any, error)) command {
+	return func(n *Node, ctx context.Context, raw json.RawMessage) (result any, err error) {
+		var args A
+		if err := api.DecodeArgs(raw, &args); err != nil {
+			return nil, err
+		}
+		err = n.read(ctx, func() (err error) {
+			result, err = f(n, args)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		return result, nil
+	}
+}
+
+// Do carries out a command: see package api. What is wrong with it is told as an
+// *api.Error. It may be called from any goroutine.
+func (n *Node) Do(ctx context.Context, name string, args json.RawMessage) (any, error) {
+	c := commands[name]
+	if c == nil {
+		return nil, code(api.CodeUnknownCommand)
+	}
+	result, err := c(n, ctx, args)
+	if err != nil {
+		return nil, problem(err)
+	}
+	return result, nil
+}
+
+func status(n *Node, _ api.NoArgs) (any, error) {
+	s := api.Status{Running: n.online, Groups: []api.GroupStatus{}}
+	for _, g := range n.sortedGroups() {
+		st := g.engine.Status()
+		s.Peers += st.Peers
+		s.Groups = append(s.Groups, api.GroupStatus{ID: st.ID.String(), Name: st.Name, Members: st.Members,
+			Epoch: st.Epoch, Unsent: st.Unsent, Missing: st.Missing})
+	}
+	return s, nil
+}

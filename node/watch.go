@@ -1,0 +1,74 @@
+package node
+
+import (
+	"context"
+
+	"github.com/palabre-app/palabre/node/api"
+	"github.com/palabre-app/palabre/protocol/engine"
+)
+
+// maxUnwatched is how many events wait for one watcher. Who is further behind is
+// cut off: it can ask for the whole state and watch again.
+const maxUnwatched = 4_096
+
+// watcher is somebody who is told of events.
+type watcher struct {
+	events chan api.Event
+	behind chan struct{} // closed when events were dropped
+}
+
+// Watch calls f for each event until ctx ends, f fails or the node stops: see
+// package api. A watcher that is too far behind is told CodeBusy.
+func (n *Node) Watch(ctx context.Context, f func(api.Event) error) error {
+	w := &watcher{events: make(chan api.Event, maxUnwatched), behind: make(chan struct{})}
+	n.watchMu.Lock()
+	n.watchers[w] = true
+	n.watchMu.Unlock()
+	defer func() {
+		n.watchMu.Lock()
+		delete(n.watchers, w)
+		n.watchMu.Unlock()
+	}()
+	if err := f(api.Event{Event: api.EventWatching}); err != nil {
+		return err
+	}
+	for {
+		select {
+		case ev := <-w.events:
+			if err := f(ev); err != nil {
+				return err
+			}
+		case <-w.behind:
+			return code(api.CodeBusy)
+		case <-ctx.Done():
+			return nil
+		case <-n.stopped:
+			return nil
+		}
+	}
+}
+
+// notify tells watchers of an event, and acts on those that concern the node.
+func (n *Node) notify(g *groupState, ev engine.Event) {
+	switch ev.Kind {
+	case engine.EventJoined:
+		g.reopen = true // to listen, under the group's keys
+		g.hasJoined()
+	case engine.EventRemoved:
+		g.reopen = true // to close: there are no keys any more
+	case engine.EventAddresses:
+		g.book.sync(n.now(), g.engine.PeerAddresses())
+		return
+	}
+	out := api.Event{Event: string(ev.Kind), Group: g.id.String(), ID: ev.ID, Own: ev.Own}
+	n.watchMu.Lock()
+	defer n.watchMu.Unlock()
+	for w := range n.watchers {
+		select {
+		case w.events <- out:
+		default:
+			delete(n.watchers, w)
+			close(w.behind)
+		}
+	}
+}
