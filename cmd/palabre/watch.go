@@ -1,0 +1,33 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/palabre-app/palabre/node/api"
+	"github.com/palabre-app/palabre/node/text"
+)
+
+func (f *face) watchCommand() *cobra.Command {
+	return f.command("watch", "help.watch", nil, func([]string) error {
+		s, err := f.open(true)
+		if err != nil {
+			return err
+		}
+		return s.Watch(f.ctx, f.event)
+	})
+}
+
+// event tells of one event: a line of JSON, or a sentence.
+func (f *face) event(e api.Event) error {
+	if f.json {
+		return writeJSON(f.out, e)
+	}
+	key := "watch." + e.Event
+	if !text.Has(key) {
+		return nil // of a newer version
+	}
+	_, err := fmt.Fprintln(f.out, f.say(key, "id", shorten([]string{e.ID})[0]))
+	return err
+}
