@@ -183,6 +183,19 @@ func TestPeopleReadNotices(t *testing.T) {
 	}
 }
 
+func TestPeopleReadMembers(t *testing.T) {
+	_, dir := record(t, map[string]any{api.CommandMembers: []api.Member{
+		{ID: strings.Repeat("a", 32), Name: "عائشة", Role: api.RoleOrganiser, Words: "six words"},
+		{ID: strings.Repeat("b", 32), Role: "of a newer version", Words: "six other words"},
+	}})
+	p := palabre(t, dir, "members")
+	want := "aaaaaaaa  organiser           six words        عائشة\n" +
+		"bbbbbbbb  of a newer version  six other words  (the name has not come yet)\n"
+	if p.exit(t) != exitDone || p.out.String() != want {
+		t.Errorf("got\n%s%s", p.out.String(), p.err.String())
+	}
+}
+
 func TestInviteLinkStandsAlone(t *testing.T) {
 	_, dir := record(t, answers())
 	p := palabre(t, dir, "invite")

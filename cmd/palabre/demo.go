@@ -275,7 +275,7 @@ func (s *story) removed() error {
 	}
 	for _, n := range list {
 		if n.ID == posted.ID {
-			return errors.New("Dawit can read a notice that came after his removal")
+			return errors.New("a removed person can read a notice that came after the removal")
 		}
 	}
 	return s.holds(len(list) > 0, "Dawit keeps the %d notices from before, and cannot read the new one", len(list))

@@ -14,7 +14,7 @@ func (f *face) editCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return act(f, false, api.CommandEdit, a, func(p api.Posted) { f.tell("edit.done", "id", p.ID) })
+			return act(f, false, api.CommandEdit, a, func(api.Posted) { f.tell("edit.done", "id", args[0]) })
 		})
 	f.textFlags(c, d)
 	f.meetingFlags(d)
@@ -87,7 +87,7 @@ func (f *face) cancelCommand() *cobra.Command {
 	var a api.CancelArgs
 	c := f.command("cancel ID --reason R", "help.cancel", cobra.ExactArgs(1), func(args []string) error {
 		a.ID = args[0]
-		return act(f, false, api.CommandCancel, a, func(p api.Posted) { f.tell("cancel.done", "id", p.ID) })
+		return act(f, false, api.CommandCancel, a, func(api.Posted) { f.tell("cancel.done", "id", args[0]) })
 	})
 	c.Flags().StringVar(&a.Reason, "reason", "", f.flag("reason"))
 	return f.groupFlag(required(c, "reason"), &a.Group)

@@ -141,7 +141,7 @@ func (f *face) membersCommand() *cobra.Command {
 			var rows [][]string
 			for i, id := range shorten(ids) {
 				m := list[i]
-				rows = append(rows, []string{id, f.word("role.", m.Role), line(m.Words), line(m.Name)})
+				rows = append(rows, []string{id, f.word("role.", m.Role), line(m.Words), f.nameOf(m.Name)})
 			}
 			f.table(rows)
 		})
@@ -184,6 +184,14 @@ func (f *face) profileThere(dir string) error {
 		return code(api.CodeProfileMissing)
 	}
 	return nil
+}
+
+// nameOf shows a name that others chose, or that it has not come yet.
+func (f *face) nameOf(name string) string {
+	if name == "" {
+		return f.say("name.missing")
+	}
+	return line(name)
 }
 
 // word gives a fixed word of the protocol in the person's language; a word that

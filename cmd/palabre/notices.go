@@ -170,5 +170,5 @@ func (f *face) row(key, value string) []string { return []string{f.say(key), val
 // person shows a name with the start of its id: anybody can call themselves by
 // any name, and nobody can choose an id.
 func (f *face) person(name, id string) string {
-	return shorten([]string{id})[0] + "  " + line(name)
+	return shorten([]string{id})[0] + "  " + f.nameOf(name)
 }

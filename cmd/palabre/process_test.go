@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -237,4 +238,16 @@ func files(t *testing.T, dir string) map[string][]byte {
 		return err
 	}))
 	return all
+}
+
+// portOf returns the port of an address and its kind.
+func portOf(t *testing.T, addr string) (protocol string, port uint16) {
+	t.Helper()
+	f := strings.Split(addr, "/")
+	if len(f) < 5 {
+		t.Fatalf("%q is no address", addr)
+	}
+	n, err := net.LookupPort(f[3], f[4])
+	must(t, err)
+	return f[3], uint16(n)
 }

@@ -48,8 +48,9 @@ type PostArgs struct {
 	Meeting        *Meeting `json:"meeting,omitempty"`         // for KindMeeting only
 }
 
-// Posted is the id of the notice that was saved. It goes out when others can be
-// reached.
+// Posted is the id of the notice that was saved, changed or cancelled: the one
+// that show, edit and cancel take, not that of a version. It goes out when others
+// can be reached.
 type Posted struct {
 	ID string `json:"id"`
 }

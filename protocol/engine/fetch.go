@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/binary"
 	"slices"
 
 	"github.com/palabre-app/palabre/protocol"
@@ -104,12 +103,4 @@ func (e *Engine) sortedPeers() []*peer {
 	}
 	slices.SortFunc(list, func(a, b *peer) int { return int(int64(a.id) - int64(b.id)) })
 	return list
-}
-
-// uintOf reads a stored number.
-func uintOf(b []byte) uint64 {
-	if len(b) != 8 {
-		return 0
-	}
-	return binary.BigEndian.Uint64(b)
 }

@@ -31,16 +31,15 @@ const (
 
 // Errors of inviting that a caller branches on.
 var (
-	ErrNotOrganiser  = errors.New("only organisers can do this")
-	ErrUnknown       = errors.New("nothing has this id")
-	ErrAmbiguous     = errors.New("more than one thing has an id that starts so")
-	ErrOutOfBounds   = errors.New("a number is out of bounds")
-	ErrTooMany       = errors.New("too many of these are open")
-	ErrNotJoined     = errors.New("this device is not in the group yet")
-	ErrNotMember     = errors.New("this person is not in the group any more")
-	ErrGroupFull     = errors.New("the group has as many people as it can have")
-	ErrNoAddresses   = errors.New("there is no address to put into an invite")
-	errInviteExpired = errors.New("the invite expired")
+	ErrNotOrganiser = errors.New("only organisers can do this")
+	ErrUnknown      = errors.New("nothing has this id")
+	ErrAmbiguous    = errors.New("more than one thing has an id that starts so")
+	ErrOutOfBounds  = errors.New("a number is out of bounds")
+	ErrTooMany      = errors.New("too many of these are open")
+	ErrNotJoined    = errors.New("this device is not in the group yet")
+	ErrNotMember    = errors.New("this person is not in the group any more")
+	ErrGroupFull    = errors.New("the group has as many people as it can have")
+	ErrNoAddresses  = errors.New("there is no address to put into an invite")
 )
 
 type requestID [32]byte

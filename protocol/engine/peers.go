@@ -76,7 +76,11 @@ func (e *Engine) peerDown(id Peer) {
 		w.drop(id)
 	}
 	for _, envelope := range e.sortedWants(func(w *want) bool { return w.asked == id }) {
-		e.askNext(envelope, e.wants[envelope])
+		w := e.wants[envelope]
+		if e.askNext(envelope, w); w.asked == 0 && (p.old || p.class == ClassCatchUp) {
+			// Who said so may have been shut out. If others have it, they say so too.
+			delete(e.wants, envelope)
+		}
 	}
 }
 
