@@ -37,8 +37,8 @@ func Open(dir string, passphrase []byte) (p *Profile, err error) {
 	return &Profile{node: n}, nil
 }
 
-// Post saves an announcement in one language, a BCP 47 tag or empty, and returns
-// its id. group may be empty where the profile has one group.
+// Post saves an announcement in one language, a BCP 47 tag, and returns its id.
+// group may be empty where the profile has one group.
 func (p *Profile) Post(group, lang, title, body string) (id string, err error) {
 	defer guard(&err)
 	out, err := p.do("post", api.PostArgs{Group: group, Kind: "announcement",

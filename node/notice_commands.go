@@ -93,11 +93,7 @@ func mergeTexts(have []feed.Text, with []api.Text) ([]feed.Text, error) {
 	out := slices.Clone(have)
 	seen := map[string]bool{}
 	for _, t := range with {
-		tag := t.Lang
-		if tag == "" {
-			tag = undetermined
-		}
-		tag, err := feed.Tag(tag)
+		tag, err := feed.Tag(t.Lang)
 		if err != nil {
 			return nil, err
 		}
@@ -114,9 +110,6 @@ func mergeTexts(have []feed.Text, with []api.Text) ([]feed.Text, error) {
 	}
 	return out, nil
 }
-
-// undetermined is the tag of a text whose language nobody named (BCP 47).
-const undetermined = "und"
 
 func applyMeeting(m *feed.Meeting, e api.MeetingEdit) error {
 	for _, t := range []struct {

@@ -12,6 +12,7 @@ var ErrMayNotPost = errors.New("only those whom the group lets post can do this"
 
 // Posted is what became of something that was written.
 type Posted struct {
+	// ID of the notice, also where an edit or a cancellation was written.
 	ID protocol.ContentID
 	// Waiting says that it is saved and leaves when the group's keys are renewed;
 	// it has no id until then.
@@ -42,7 +43,7 @@ func (e *Engine) Edit(now Time, id string, expires int64, change func(feed.Notic
 	if err != nil {
 		return Posted{}, err
 	}
-	return e.writeAndSettle(d)
+	return e.amend(v.Notice, d)
 }
 
 // Cancel strikes a notice out.
@@ -55,7 +56,15 @@ func (e *Engine) Cancel(now Time, id, reason, lang string) (Posted, error) {
 	if err != nil {
 		return Posted{}, err
 	}
-	return e.writeAndSettle(d)
+	return e.amend(v.Notice, d)
+}
+
+func (e *Engine) amend(notice protocol.ContentID, d feed.Draft) (Posted, error) {
+	p, err := e.writeAndSettle(d)
+	if err == nil {
+		p.ID = notice
+	}
+	return p, err
 }
 
 func (e *Engine) writeAndSettle(d feed.Draft) (Posted, error) {
