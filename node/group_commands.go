@@ -198,7 +198,7 @@ func requests(n *Node, a api.GroupArgs) (any, error) {
 	for _, g := range groups {
 		for _, r := range g.engine.Requests() {
 			list = append(list, api.Request{ID: r.ID, Group: g.id.String(), Name: r.Name,
-				Words: strings.Join(r.Words[:], " "), Created: stamp(r.Created)})
+				Words: strings.Join(r.Words[:], " "), Created: stamp(r.Created), Expired: r.Expired})
 		}
 	}
 	return list, nil

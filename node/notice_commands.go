@@ -41,10 +41,11 @@ func (n *Node) expiry(seconds int64) (int64, error) {
 }
 
 func posted(p engine.Posted) api.Posted {
-	if p.Waiting {
-		return api.Posted{}
+	out := api.Posted{Waiting: p.Waiting}
+	if p.ID != (protocol.ContentID{}) {
+		out.ID = p.ID.String()
 	}
-	return api.Posted{ID: p.ID.String()}
+	return out
 }
 
 func noticeOf(a api.PostArgs) (feed.Notice, error) {

@@ -92,7 +92,13 @@ func (f *face) post(kind string, d *draft) error {
 		return err
 	}
 	a.Texts = append(a.Texts, more...)
-	return act(f, false, api.CommandPost, a, func(p api.Posted) { f.tell("post.done", "id", p.ID) })
+	return act(f, false, api.CommandPost, a, func(p api.Posted) {
+		if p.Waiting {
+			f.tell("post.waiting")
+			return
+		}
+		f.tell("post.done", "id", p.ID)
+	})
 }
 
 func (d *draft) checkUrgency() error {

@@ -62,6 +62,9 @@ type Request struct {
 	Name    string `json:"name"`
 	Words   string `json:"words"`   // six safety words, with spaces between
 	Created string `json:"created"` // when it came here
+	// Expired says that the link is used up or has run out meanwhile: somebody may
+	// have passed it on.
+	Expired bool `json:"expired,omitempty"`
 }
 
 // ApproveArgs let somebody in.

@@ -53,6 +53,10 @@ type PostArgs struct {
 // can be reached.
 type Posted struct {
 	ID string `json:"id"`
+	// Waiting says that it is saved and goes out when the group's keys are renewed,
+	// which another phone may have to do. A notice gets its id then: until that
+	// time ID is empty.
+	Waiting bool `json:"waiting,omitempty"`
 }
 
 // EditArgs change a notice. What is nil or empty stays as it is.

@@ -19,7 +19,7 @@ func TestAnotherUserIsNotHeard(t *testing.T) {
 	b := echo()
 	s := serve(t, b)
 	path := filepath.Join(s.dir, socketName)
-	for _, p := range []string{s.dir, path} {
+	for p := path; p != filepath.Clean(os.TempDir()) && p != "/"; p = filepath.Dir(p) {
 		if err := os.Chmod(p, 0o777); err != nil {
 			t.Fatal(err)
 		}

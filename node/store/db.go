@@ -111,6 +111,8 @@ func openOn(dir string, key [KeySize]byte, base vfs.VFS) (_ *DB, err error) {
 	return d, nil
 }
 
+// makeDir makes the folder for this user alone. A folder that is there keeps its
+// rights: it may be anything, and the files in it are this user's alone anyway.
 func makeDir(dir string) error {
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -119,9 +121,6 @@ func makeDir(dir string) error {
 		if err := syncDir(filepath.Dir(dir)); err != nil {
 			return err
 		}
-	}
-	if err := os.Chmod(dir, 0o700); err != nil {
-		return fmt.Errorf("store: protect folder: %w", err)
 	}
 	return nil
 }
