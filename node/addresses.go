@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"slices"
@@ -57,7 +58,7 @@ func dialable(s string) (string, bool) {
 func (n *Node) linkAddrs(g *groupState) []string {
 	addrs := g.own
 	if len(addrs) == 0 {
-		addrs = expand(n.listen(g), interfaceIPs())
+		addrs = expand(n.listen(g, g.record.Port), interfaceIPs())
 	}
 	return spread(addrs, protocol.MaxLinkAddresses)
 }
@@ -70,7 +71,7 @@ func (n *Node) readyAddrs() []string {
 		addrs = append(addrs, g.own...)
 	}
 	if len(n.groups) == 0 {
-		addrs = append(addrs, expand(n.listen(&groupState{record: groupRecord{Port: n.reserved}}), interfaceIPs())...)
+		addrs = append(addrs, expand(n.listen(nil, n.reserved), interfaceIPs())...)
 	}
 	return addrs
 }
@@ -148,4 +149,21 @@ func spread(addrs []string, limit int) []string {
 		}
 	}
 	return out
+}
+
+// quicFirst sorts addresses, for they come in any order: those for QUIC, which
+// costs less, before those for TCP.
+func quicFirst(addrs []string) []string {
+	slices.SortFunc(addrs, func(a, b string) int {
+		x, _ := parseAddress(a)
+		y, _ := parseAddress(b)
+		if x.udp != y.udp {
+			if x.udp {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a, b)
+	})
+	return addrs
 }

@@ -44,6 +44,11 @@ func TestFivePhones(t *testing.T) {
 		})
 	}
 
+	// They dial one another by what they told of themselves, not Ana alone.
+	for _, p := range all {
+		w.until(p.name+" to be linked to all", func() bool { return p.status().Peers == len(all)-1 })
+	}
+
 	// Ben is away; Chi falls over: what is left of her is her folder as it was.
 	ben.stop()
 	crashed := copyFolder(t, chi.dir)

@@ -86,13 +86,13 @@ func (n *Node) openHost(g *groupState) error {
 	cfg := p2p.Config{Keys: gateKeys(g.gate), Signer: s,
 		OnEvent: func(ev p2p.Event) { n.post(func() { n.onNetwork(g, generation, ev) }) }}
 	if g.engine.Joined() {
-		cfg.Listen = n.listen(g)
+		cfg.Listen = n.listen(g, g.record.Port)
 	}
 	host, err := p2p.New(cfg)
 	if err != nil && len(cfg.Listen) > 0 {
 		// Somebody else has the group's port today: any other will do for this run,
 		// and members are told. What the user fixed stays fixed.
-		cfg.Listen = anyPort(cfg.Listen, g.record.Port)
+		cfg.Listen = n.listen(g, 0)
 		if host, err = p2p.New(cfg); err != nil {
 			err = whyNot(cfg.Listen, err)
 		}
@@ -119,7 +119,7 @@ func (n *Node) tellAddrs(g *groupState) (changed bool) {
 	if g.host == nil || !g.engine.Joined() {
 		return false
 	}
-	own := g.host.Addrs()
+	own := quicFirst(g.host.Addrs())
 	if slices.Equal(own, g.own) {
 		return false
 	}

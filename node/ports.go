@@ -67,15 +67,10 @@ func everywhere() []string {
 }
 
 // withPort puts a port in the place of 0.
-func withPort(addrs []string, port uint16) []string { return replacePort(addrs, 0, port) }
-
-// anyPort puts 0, which stands for any free port, in the place of port.
-func anyPort(addrs []string, port uint16) []string { return replacePort(addrs, port, 0) }
-
-func replacePort(addrs []string, old, port uint16) []string {
+func withPort(addrs []string, port uint16) []string {
 	out := slices.Clone(addrs)
 	for i, s := range out {
-		if a, ok := parseAddress(s); ok && a.port == old {
+		if a, ok := parseAddress(s); ok && a.port == 0 {
 			a.port = port
 			out[i] = a.String()
 		}
@@ -83,19 +78,19 @@ func replacePort(addrs []string, old, port uint16) []string {
 	return out
 }
 
-// listen returns where a group listens: on its own port where the user said 0,
-// and where another group of this profile has taken the port that he fixed.
-func (n *Node) listen(g *groupState) []string {
+// listen returns where a group listens: on port where the user said 0, and where
+// another group of this profile has taken the port that he fixed.
+func (n *Node) listen(g *groupState, port uint16) []string {
 	given := n.cfg.Listen
 	if len(given) == 0 {
 		given = everywhere()
 	}
-	out := withPort(given, g.record.Port)
+	out := withPort(given, port)
 	for i, s := range out {
 		for _, other := range n.groups {
 			if other != g && slices.Contains(other.listening, s) {
 				a, _ := parseAddress(s)
-				a.port = g.record.Port
+				a.port = port
 				out[i] = a.String()
 			}
 		}

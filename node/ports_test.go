@@ -20,9 +20,6 @@ func TestPortsOfAddresses(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("withPort gives %q", got)
 	}
-	if back := anyPort(got, 777); !slices.Equal(back, given) {
-		t.Errorf("anyPort gives %q", back)
-	}
 }
 
 func TestDialable(t *testing.T) {

@@ -47,8 +47,8 @@ func (n *Node) commit(g *groupState) {
 // throw them away would cost everybody.
 func (n *Node) commitFailed(g *groupState, err error) {
 	if !errors.Is(err, store.ErrFull) && !errors.Is(err, store.ErrTooLarge) {
-		n.lost[g] = err
 		n.fatal = fmt.Errorf("%w: %w", errFatal, err)
+		n.lost[g] = n.fatal
 		return
 	}
 	n.lose(g, err)
@@ -70,6 +70,7 @@ func (n *Node) lose(g *groupState, err error) {
 	e, err := engine.Load(n.engineConfig(g.id), g.id, n.now())
 	if err != nil {
 		n.fatal = fmt.Errorf("%w: %w", errFatal, err)
+		n.lost[g] = n.fatal
 		return
 	}
 	g.engine, g.gate = e, nil // the new one tells the gate anew

@@ -47,7 +47,8 @@ func newResources() (network.ResourceManager, error) {
 	one4peer := rcmgr.ResourceLimits{Streams: 24, StreamsInbound: 16, StreamsOutbound: 16,
 		Conns: 4, ConnsInbound: 4, ConnsOutbound: 4, FD: 4, Memory: 16 * mb}
 	transient := rcmgr.ResourceLimits{Streams: 64, StreamsInbound: 48, StreamsOutbound: 48,
-		Conns: 32, ConnsInbound: 16, ConnsOutbound: 24, FD: 32, Memory: 16 * mb}
+		// More than one address may have: who opens sockets and says nothing bars nobody else.
+		Conns: 104, ConnsInbound: 80, ConnsOutbound: 24, FD: 104, Memory: 16 * mb}
 	limits := rcmgr.PartialLimitConfig{
 		System: all, Transient: transient,
 		AllowlistedSystem: one, AllowlistedTransient: one, // there is no such list
