@@ -58,6 +58,8 @@ var decoders = map[string]string{
 	"protocol/engine.Engine.onFetch":       "protocol/engine.FuzzPeerMessage",
 	"protocol/engine.Engine.onEnd":         "protocol/engine.FuzzPeerMessage",
 	"protocol/engine.Engine.applyBatch":    "protocol/engine.FuzzPeerMessage",
+	"protocol/engine.Engine.onClock":       "protocol/engine.FuzzPeerMessage",
+	"protocol/engine.Engine.loadClock":     "row: the last day that was in order",
 	"protocol/engine.invite.link":          "row: an own invite",
 	"protocol/engine.Engine.loadAddresses": "row: own addresses",
 	"protocol/engine.Engine.loadDraft":     "row: an own draft",
