@@ -69,7 +69,7 @@ type Engine struct {
 	late      map[protocol.ContentID]lateItem
 	full      int // items that the feed had no room for
 	chains    map[identity.DeviceID]*chain
-	waiting   map[protocol.EnvelopeID]bool // held, not yet judged
+	waiting   map[protocol.EnvelopeID]int // bytes of what is held and not yet judged
 	drafts    []draft
 	private   []kemKey
 	invites   map[protocol.InviteID]*invite
@@ -78,19 +78,25 @@ type Engine struct {
 	join      *joinState                      // not nil until the Welcome came
 	addresses presence
 
-	peers     map[Peer]*peer
-	wants     map[protocol.EnvelopeID]*want
-	refused   map[protocol.EnvelopeID]bool
-	planned   plans
-	version   uint64 // counts what the choice of the sending epoch depends on
-	chosen    uint64
-	senders   map[senderKey]bool // chains that this Ready must store
-	shredded  protocol.Day
-	feedDue   int64 // unix seconds at which what people see may change by itself; 0: never
-	gateStale bool
-	rejudge   bool
-	retry     bool
-	ready     Ready
+	peers   map[Peer]*peer
+	wants   map[protocol.EnvelopeID]*want
+	refused map[protocol.EnvelopeID]bool
+	planned plans
+	version uint64 // counts what the choice of the sending epoch depends on
+	chosen  uint64
+	senders map[senderKey]bool // chains that this Ready must store
+	shares  map[senderKey]int  // bytes that a device's envelopes in an epoch took here
+	charged map[senderKey]bool // shares that this Ready must store
+
+	waitingBytes int
+	shredded     protocol.Day
+	day          protocol.Day // whose mailboxes are open
+	clock        clock
+	feedDue      int64 // unix seconds at which what people see may change by itself; 0: never
+	gateStale    bool
+	rejudge      bool
+	retry        bool
+	ready        Ready
 }
 
 // self is who this device is in the group.
@@ -169,6 +175,7 @@ func (e *Engine) settle() error {
 // when nothing is. The caller must not keep its slices after Advance.
 func (e *Engine) Ready() *Ready {
 	e.storeSenders()
+	e.storeShares()
 	if e.gateStale {
 		e.gateStale = false
 		e.ready.Gate = e.gate()

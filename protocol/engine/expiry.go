@@ -9,10 +9,18 @@ import (
 	"github.com/palabre-app/palabre/protocol/group"
 )
 
-// tickExpiry shreds what expired. Rows under a day's key go with that key; what
-// memory knows of them goes with it.
+// tickExpiry shreds what expired, unless the clock cannot be trusted with it.
+// Rows under a day's key go with that key; what memory knows of them goes with it.
 func (e *Engine) tickExpiry() error {
 	today := e.now.Day()
+	if today != e.day {
+		e.newDay(today)
+	}
+	e.doubtClock()
+	if !e.mayShred() {
+		return nil
+	}
+	e.trustClock()
 	if now := e.now.Unix(); e.feedDue != 0 && now >= e.feedDue || today != e.shredded {
 		for _, id := range e.feed.Expire(now) {
 			delete(e.items, id)
@@ -20,9 +28,6 @@ func (e *Engine) tickExpiry() error {
 			e.deliver(Event{Kind: EventExpired, ID: id.String()})
 		}
 		e.feedDue, _ = e.feed.NextChange(now)
-	}
-	if today == e.shredded {
-		return nil
 	}
 	if today > e.shredded {
 		e.ready.Persist.ShredBefore = today
@@ -36,6 +41,12 @@ func (e *Engine) tickExpiry() error {
 		}
 	}
 	e.shredded = today
+	return nil
+}
+
+// newDay makes the mailboxes of the day known.
+func (e *Engine) newDay(today protocol.Day) {
+	e.day = today
 	e.version++
 	clear(e.refused)
 	e.dropIdleWants()
@@ -45,7 +56,6 @@ func (e *Engine) tickExpiry() error {
 			e.openMailboxes(s)
 		}
 	}
-	return nil
 }
 
 // dropShredded forgets what was shredded on disk.
@@ -55,7 +65,7 @@ func (e *Engine) dropShredded(today protocol.Day) {
 			continue
 		}
 		e.held.remove(n)
-		delete(e.waiting, id)
+		e.unhold(id)
 		if s := e.epochs[n.epoch]; s != nil {
 			s.recon.Remove(reconItem(n))
 		}
@@ -160,6 +170,7 @@ func (e *Engine) eraseOldEpochs() {
 			e.erase(tableChains, chainKey(id, d))
 		}
 		e.erase(tableSecrets, s.id())
+		e.dropShares(id)
 		for _, n := range e.held.ofEpoch(id, func(entry) bool { return true }) {
 			e.forget(n)
 		}
@@ -198,7 +209,9 @@ func (e *Engine) wake() Time {
 	}
 	earlier(e.planned.issue)
 	earlier(e.planned.acks)
-	earlier(Seconds(e.feedDue))
+	if e.mayShred() {
+		earlier(Seconds(e.feedDue))
+	}
 	earlier(Seconds(int64(e.now.Day()+1) * protocol.DaySeconds))
 	if e.sending != (protocol.EpochID{}) && e.asOrganiser() == nil {
 		earlier(e.periodOver())

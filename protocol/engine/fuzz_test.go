@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/group"
 	"github.com/palabre-app/palabre/protocol/wire"
@@ -33,6 +34,16 @@ func FuzzPresence(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, ok := parsePresence(b)
 		if ok && !bytes.Equal(wire.Marshal(p), b) {
+			t.Fatal("what parsed does not encode to the same bytes")
+		}
+	})
+}
+
+func FuzzNames(f *testing.F) {
+	f.Add(wire.Marshal([]identity.MemberID{{1}, {2}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		ids, ok := parseNames(b)
+		if ok && len(ids) > 0 && !bytes.Equal(wire.Marshal(ids), b) {
 			t.Fatal("what parsed does not encode to the same bytes")
 		}
 	})

@@ -109,8 +109,10 @@ func (e *Engine) rekeyIfDue() (bool, error) {
 		return false, nil
 	}
 	heal := false
-	if s := e.epochs[e.sending]; s != nil && s.keys != nil && s.keys.Sent(e.self.deviceID) >= healAt && !s.healed {
+	if s := e.epochs[e.sending]; s != nil && s.keys != nil && (s.keys.Sent(e.self.deviceID) >= healAt || e.written(e.sending) >= healShare) && !s.healed {
 		s.healed, heal = true, true
+		// The wait is for others to come first: an organiser's own device is exempt.
+		e.planned.now = e.planned.now || e.asOrganiser() == nil
 	}
 	if !e.planned.rekey && !heal {
 		return false, nil

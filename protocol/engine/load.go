@@ -67,7 +67,8 @@ func (e *Engine) load() error {
 		{tableChains, e.loadSender},
 		{tableLinks, e.loadLink},
 		{tableUnsent, func(k, _ []byte) error { return loadID(k, e.held.unsent) }},
-		{tableWaiting, func(k, _ []byte) error { return loadID(k, e.waiting) }},
+		{tableWaiting, e.loadWaiting},
+		{tableShares, e.loadShare},
 		{tableDrafts, e.loadDraft},
 		{tableInvites, e.loadInvite},
 		{tableRequests, e.loadRequest},
@@ -85,6 +86,9 @@ func (e *Engine) load() error {
 		return err
 	}
 	if err := meta(keySending, func(b []byte) error { copy(e.lastOps[:], b); return nil }); err != nil {
+		return err
+	}
+	if err := meta(keyClock, e.loadClock); err != nil {
 		return err
 	}
 	if err := meta(keyAddresses, e.loadAddresses); err != nil {

@@ -100,6 +100,7 @@ func (e *Engine) judge(d identity.DeviceID, c protocol.Content) (group.Member, p
 
 // takeContent stores an opened content and shows it.
 func (e *Engine) takeContent(o protocol.Original, c protocol.Content, id protocol.ContentID, author group.Member) {
+	e.witness(o.Device, c.CreatedAt)
 	e.storeLink(o.Device, c.DevSeq, chainLink{id: id, prev: c.PrevMsg, knows: e.knownBy(c.GovHeads)})
 	e.storeOriginal(id, o.Marshal(), c, author)
 }
@@ -276,12 +277,15 @@ func (e *Engine) putDraft(d feed.Draft) {
 // waitsForEpoch says whether a message that could not be sealed can be in the
 // next epoch: this device has used all its keys of this one, or has none in it.
 func waitsForEpoch(err error) bool {
-	return errors.Is(err, epoch.ErrExhausted) || errors.Is(err, epoch.ErrSlot)
+	return errors.Is(err, epoch.ErrExhausted) || errors.Is(err, epoch.ErrSlot) || errors.Is(err, errShare)
 }
 
 // seal makes one message of a draft.
 func (e *Engine) seal(d feed.Draft) (protocol.ContentID, error) {
 	s := e.epochs[e.sending]
+	if e.written(e.sending)+protocol.BucketLarge > ownShare {
+		return protocol.ContentID{}, errShare
+	}
 	st := e.self.state
 	c := protocol.Content{Type: d.Type, GovHeads: e.log.Heads(), DevSeq: st.Seq + 1, PrevMsg: st.Last,
 		CreatedAt: d.CreatedAt, ExpiresAt: d.ExpiresAt, Payload: d.Payload}
@@ -318,6 +322,7 @@ func (e *Engine) sealFrame(id protocol.EpochID, day protocol.Day, f protocol.Fra
 		return err
 	}
 	n := entry{epoch: id, day: day, id: protocol.IDOf(envelope), kind: f.Kind, item: [16]byte(item[:16]), shred: shred}
+	e.charge(id, f, len(envelope))
 	if f.Device == e.self.deviceID && f.Kind == protocol.KindMessage {
 		e.keepOwn(n, envelope)
 	} else {

@@ -7,14 +7,17 @@ import (
 
 // Messages between peers: a type byte, then the body (spec 65 section 2).
 const (
-	msgHave  = 1 // list of envelope ids that the sender holds
-	msgWant  = 2 // list of envelope ids to be given
-	msgGive  = 3 // one envelope
-	msgLack  = 4 // list of wanted ids that are not held, or not for this link
-	msgRecon = 5 // [tag, opening 0/1, reconciliation message]
-	msgNone  = 6 // tag of an epoch that is not known here
-	msgFetch = 7 // list of mailboxes to be given whole, now and when more comes
-	msgEnd   = 8 // mailbox: all of it that is held was given
+	msgHave  = 1  // list of envelope ids that the sender holds
+	msgWant  = 2  // list of envelope ids to be given
+	msgGive  = 3  // one envelope
+	msgLack  = 4  // list of wanted ids that are not held, or not for this link
+	msgRecon = 5  // [tag, opening 0/1, reconciliation message]
+	msgNone  = 6  // tag of an epoch that is not known here
+	msgFetch = 7  // list of mailboxes to be given whole, now and when more comes
+	msgEnd   = 8  // mailbox: all of it that is held was given
+	msgClock = 9  // unix seconds of the sender's clock
+	msgNames = 10 // members whose names the sender lacks
+	msgName  = 11 // the original of a name
 )
 
 // Bounds of a peer's messages and of what is kept for it.
@@ -39,6 +42,11 @@ type peer struct {
 	watch   map[protocol.MailboxID]bool
 	recon   map[[16]byte]*session
 	nextRec Time
+	namesAt Time  // when it was last looked whether to ask for names
+	names   int   // how many it was asked for and has not given
+	told    bool  // it told its time
+	clock   int64 // its clock less this one, in seconds
+	toldAt  Time  // when it was told the time of this clock
 	recEach Time
 }
 
@@ -57,6 +65,9 @@ func (e *Engine) peerUp(in PeerUp) {
 			e.handOver(p)
 			return
 		}
+		e.tellClock(p)
+		e.askNames(p)
+		e.tellHeaders(p)
 		if p.dialled {
 			e.reconcileAll(p)
 		}
@@ -113,6 +124,12 @@ func (e *Engine) receive(in Received) {
 		ok = e.onFetch(p, body)
 	case msgEnd:
 		ok = e.onEnd(p, body)
+	case msgClock:
+		ok = e.onClock(p, body)
+	case msgNames:
+		ok = e.onNames(p, body)
+	case msgName:
+		ok = e.onName(p, body)
 	}
 	if !ok {
 		e.ready.Close = append(e.ready.Close, p.id)

@@ -97,6 +97,7 @@ func (e *Engine) applyPresence(f protocol.Frame) (protocol.Verdict, error) {
 	if p.Expires > e.now.Unix()+presenceSeconds+protocol.DaySeconds || p.Expires <= e.now.Unix() {
 		return protocol.Ignore, nil
 	}
+	e.witness(f.Device, p.Expires-presenceSeconds)
 	e.notePresence(f.Device, p)
 	return protocol.Accept, nil
 }

@@ -26,9 +26,9 @@ func reconItem(n entry) recon.Item { return recon.Item{Time: uint64(n.day), ID: 
 
 // session is one reconciliation that this side opened.
 type session struct {
-	run   *recon.Initiator
-	epoch protocol.EpochID
-	found bool
+	run        *recon.Initiator
+	epoch      protocol.EpochID
+	have, need [][32]byte // found so far, oldest first
 }
 
 // reconBody is the body of msgRecon.
@@ -57,6 +57,7 @@ func (e *Engine) keptEpochs() []*epochState {
 func (e *Engine) reconcileAll(p *peer) {
 	p.recEach = reconFirst
 	p.nextRec = e.now + p.recEach
+	e.askNames(p)
 	for i, s := range e.keptEpochs() {
 		if i == maxReconTags {
 			break
@@ -104,6 +105,7 @@ func (e *Engine) onRecon(p *peer, body []byte) bool {
 	if !m.Opening {
 		return e.onReconReply(p, m)
 	}
+	e.askNames(p)
 	s := e.epochByTag(m.Tag)
 	if s == nil {
 		e.send(p, msgNone, wire.Marshal(m.Tag))
@@ -128,20 +130,36 @@ func (e *Engine) onReconReply(p *peer, m reconBody) bool {
 		return false
 	}
 	if len(have)+len(need) > 0 {
-		ses.found = true
 		p.recEach = reconFirst
 		p.nextRec = e.now + p.recEach
 	}
-	// Newest first: what a person needs to know today is at the end of the days.
-	slices.Reverse(need)
-	e.onHave(p, asEnvelopeIDs(need))
-	e.sendIDs(p, msgHave, asEnvelopeIDs(have))
-	if done || err != nil {
-		delete(p.recon, m.Tag)
+	ses.have, ses.need = append(ses.have, have...), append(ses.need, need...)
+	if !done && err == nil {
+		e.sendRecon(p, m.Tag, true, next)
 		return true
 	}
-	e.sendRecon(p, m.Tag, true, next)
+	delete(p.recon, m.Tag)
+	// Newest first: what a person needs to know today is at the end of the days.
+	slices.Reverse(ses.need)
+	slices.Reverse(ses.have)
+	e.onHave(p, asEnvelopeIDs(ses.need))
+	e.sendIDs(p, msgHave, asEnvelopeIDs(ses.have))
 	return true
+}
+
+// tellHeaders tells a member that came under another epoch than the sending one
+// of the headers that lead on: by the order of days they would come last.
+func (e *Engine) tellHeaders(p *peer) {
+	if protocol.EpochID(p.tag) == e.sending {
+		return
+	}
+	var ids []protocol.EnvelopeID
+	for _, s := range slices.Backward(e.keptEpochs()) {
+		for _, n := range e.held.ofEpoch(s.header.ID(), func(n entry) bool { return n.kind == protocol.KindEpoch }) {
+			ids = append(ids, n.id)
+		}
+	}
+	e.sendIDs(p, msgHave, ids)
 }
 
 func asEnvelopeIDs(ids [][32]byte) []protocol.EnvelopeID {

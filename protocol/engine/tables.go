@@ -10,7 +10,7 @@ import (
 // Tables of a group's storage. Numbers are part of the disk format (spec 65
 // section 7).
 const (
-	tableMeta      Table = 1  // "self", "chain", "genesis", "join", "sending", "addresses"
+	tableMeta      Table = 1  // "self", "chain", "genesis", "join", "sending", "addresses", "clock"
 	tableOps       Table = 2  // op id -> op frame
 	tableKeyFrames Table = 3  // item id -> key package or key update frame
 	tableEpochs    Table = 4  // epoch id -> epochRecord
@@ -20,12 +20,13 @@ const (
 	tableItems     Table = 8  // content id -> itemRecord; shredded when the text expires
 	tableUnsent    Table = 9  // envelope id -> nothing: own, and taken by nobody yet
 	tableDrafts    Table = 10 // number -> draft that waits for an epoch
-	tableWaiting   Table = 11 // envelope id -> nothing: held, cannot be judged yet
+	tableWaiting   Table = 11 // envelope id -> its size: held, cannot be judged yet
 	tableKEM       Table = 12 // counter -> own private keys
 	tableInvites   Table = 13 // invite id -> invite
 	tableRequests  Table = 14 // request id -> request
 	tableRescue    Table = 15 // mailbox, index -> envelope for a joiner
 	tableLinks     Table = 16 // device id, chain position -> link of its chain of messages
+	tableShares    Table = 17 // epoch id, device id -> bytes of its envelopes that were taken
 )
 
 var (
@@ -35,6 +36,7 @@ var (
 	keyJoin      = []byte("join")
 	keySending   = []byte("sending")
 	keyAddresses = []byte("addresses")
+	keyClock     = []byte("clock")
 )
 
 func chainKey(e protocol.EpochID, d identity.DeviceID) []byte {

@@ -47,16 +47,21 @@ func (e *Engine) take(envelope []byte) protocol.Verdict {
 		return protocol.Reject // a lane holds headers and nothing else
 	}
 	n := entry{epoch: at.epoch, day: at.day, id: protocol.IDOf(envelope), kind: f.Kind, item: [16]byte(item[:16])}
+	if !e.fits(at.epoch, f, len(envelope)) {
+		return protocol.Ignore
+	}
 	v, err := e.apply(f, &n)
 	switch {
 	case errors.Is(err, errUnjudged):
-		if len(e.waiting) >= maxWaiting {
+		if !e.hold(n, len(envelope)) {
 			return protocol.Ignore
 		}
-		e.waiting[n.id] = true
-		e.put(tableWaiting, n.id[:], []byte{1}, n.shred)
 	case v != protocol.Accept:
 		return v
+	case n.shred != 0 && n.shred <= e.now.Day():
+		return protocol.Ignore // it was shredded long ago, and somebody repeats it
+	default:
+		e.charge(at.epoch, f, len(envelope))
 	}
 	e.keep(n, envelope)
 	e.announce(n)
@@ -103,7 +108,7 @@ func (e *Engine) apply(f protocol.Frame, n *entry) (protocol.Verdict, error) {
 	case protocol.KindMessage:
 		return e.applyMessage(f, n)
 	case protocol.KindAck:
-		n.shred = e.now.Day() + 30
+		n.shred = n.day + 30
 		return e.applyAck(f)
 	case protocol.KindPresence:
 		n.shred = e.now.Day() + 2
@@ -112,7 +117,7 @@ func (e *Engine) apply(f protocol.Frame, n *entry) (protocol.Verdict, error) {
 		return e.applyBatch(f)
 	}
 	// Kept and carried: a newer version knows what it is.
-	n.shred = e.now.Day() + protocol.MaxNoticeSeconds/protocol.DaySeconds
+	n.shred = n.day + protocol.MaxNoticeSeconds/protocol.DaySeconds
 	return e.checkSigned(f)
 }
 
@@ -179,6 +184,11 @@ func (e *Engine) retryWaiting() (bool, error) {
 		if err != nil {
 			continue
 		}
+		if !e.fits(n.epoch, f, len(envelope)) {
+			e.settleWaiting(id)
+			e.forget(n)
+			continue
+		}
 		before := n
 		v, err := e.apply(f, &n)
 		if errors.Is(err, errUnjudged) {
@@ -190,6 +200,7 @@ func (e *Engine) retryWaiting() (bool, error) {
 			e.forget(before)
 			continue
 		}
+		e.charge(n.epoch, f, len(envelope))
 		if n.shred != before.shred {
 			e.forget(before)
 			e.keep(n, envelope)
@@ -199,7 +210,7 @@ func (e *Engine) retryWaiting() (bool, error) {
 }
 
 func (e *Engine) settleWaiting(id protocol.EnvelopeID) {
-	delete(e.waiting, id)
+	e.unhold(id)
 	e.erase(tableWaiting, id[:])
 }
 

@@ -1,0 +1,143 @@
+package enginetest
+
+import (
+	"slices"
+
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/engine"
+)
+
+// link is one proven connection.
+type link struct {
+	w     *World
+	a, b  *Node // a dialled
+	id    engine.Peer
+	class engine.Class
+	up    bool
+	nextA engine.Time // what was sent to a earlier arrives earlier
+	nextB engine.Time
+}
+
+// dial connects a to b as the gate would: by the first of a's keys, newest
+// first, that b takes, with a device signature of whoever holds the key for the
+// newer one where the other side holds it for an old one.
+func (w *World) dial(a, b *Node) {
+	if a.gate == nil || b.gate == nil || w.cuts[pair{a, b}] || w.linkOf(a, b) != nil {
+		return
+	}
+	for _, ka := range a.gate.Dial {
+		for _, kb := range b.gate.Accept {
+			if ka.Secret != kb.Secret {
+				continue
+			}
+			class := engine.ClassMember
+			switch {
+			case ka.Class == engine.ClassInvite || kb.Class == engine.ClassInvite:
+				class = engine.ClassInvite
+			case w.Bug == AnyoneEnters:
+			case ka.Class == engine.ClassCatchUp && !admits(a.gate, b.gate), kb.Class == engine.ClassCatchUp && !admits(b.gate, a.gate):
+				w.Counts["refused"]++
+				continue
+			case ka.Class == engine.ClassCatchUp || kb.Class == engine.ClassCatchUp:
+				class = engine.ClassCatchUp
+			}
+			w.connect(a, b, class, ka.Tag, kb.Tag)
+			return
+		}
+	}
+}
+
+func admits(asking, asked *engine.Gate) bool {
+	pub := asked.Device.Public()
+	return asking.Devices[pub.ID()] == pub
+}
+
+func (w *World) connect(a, b *Node, class engine.Class, tagA, tagB [32]byte) {
+	w.links++
+	l := &link{w: w, a: a, b: b, id: engine.Peer(w.links), class: class, up: true}
+	a.links = append(a.links, l)
+	b.links = append(b.links, l)
+	w.checkLink(l)
+	if class == engine.ClassCatchUp {
+		w.Counts["catch-up"]++
+	}
+	a.step(engine.PeerUp{Peer: l.id, Class: class, Tag: tagA, Dialled: w.Bug != NobodyAsks})
+	if l.up {
+		b.step(engine.PeerUp{Peer: l.id, Class: class, Tag: tagB})
+	}
+}
+
+func (l *link) other(n *Node) *Node {
+	if l.a == n {
+		return l.b
+	}
+	return l.a
+}
+
+// send queues a message from n; order is kept, what is under way is lost with
+// the link.
+func (l *link) send(n *Node, data []byte) {
+	to, next := l.b, &l.nextB
+	if n == l.b {
+		to, next = l.a, &l.nextA
+	}
+	*next = max(*next, l.w.Now+l.w.delay(l.w.Faults.DelayMax))
+	data = slices.Clone(data)
+	l.w.at(*next, func() {
+		if !l.up {
+			l.w.Counts["message lost"]++
+			return
+		}
+		to.step(engine.Received{Peer: l.id, Data: data})
+	})
+}
+
+// hint announces ids to the other side: late, twice or not at all.
+func (l *link) hint(n *Node, ids []protocol.EnvelopeID) {
+	to, f := l.other(n), l.w.Faults
+	if l.w.chance("hint lost", f.HintLoss) {
+		return
+	}
+	times := 1
+	if l.w.chance("hint twice", f.HintTwice) {
+		times = 2
+	}
+	ids = slices.Clone(ids)
+	for range times {
+		extra := engine.Time(0)
+		if f.HintDelay > 0 && l.w.chance("hint late", 0.3) {
+			extra = l.w.delay(f.HintDelay)
+		}
+		l.w.at(l.w.Now+l.w.delay(f.DelayMax)+extra, func() {
+			if l.up {
+				to.step(engine.Hinted{Peer: l.id, IDs: slices.Clone(ids)})
+			}
+		})
+	}
+}
+
+// end closes the link for both sides; they may dial again a second later.
+func (l *link) end() {
+	if !l.up {
+		return
+	}
+	l.up = false
+	for _, n := range []*Node{l.a, l.b} {
+		n.links = slices.DeleteFunc(n.links, func(x *link) bool { return x == l })
+	}
+	for _, n := range []*Node{l.a, l.b} {
+		n.step(engine.PeerDown{Peer: l.id})
+	}
+	l.w.at(l.w.Now+engine.Seconds(1), func() { l.w.dial(l.a, l.b) })
+}
+
+// endAfterWords closes the link of a node that died once what it had sent has
+// arrived.
+func (l *link) endAfterWords(dead *Node) {
+	dead.links = slices.DeleteFunc(dead.links, func(x *link) bool { return x == l })
+	next := l.nextB
+	if dead == l.b {
+		next = l.nextA
+	}
+	l.w.at(next+1, l.end)
+}
