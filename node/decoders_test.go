@@ -53,6 +53,7 @@ var decoders = map[string]string{
 	"protocol/feed.DecodeCancel":           "protocol/feed.FuzzCancel",
 	"protocol/engine.parsePresence":        "protocol/engine.FuzzPresence",
 	"protocol/engine.parseRecon":           "protocol/engine.FuzzRecon",
+	"protocol/engine.parseNames":           "protocol/engine.FuzzNames",
 	"protocol/engine.Engine.onIDs":         "protocol/engine.FuzzPeerMessage",
 	"protocol/engine.Engine.onNone":        "protocol/engine.FuzzPeerMessage",
 	"protocol/engine.Engine.onFetch":       "protocol/engine.FuzzPeerMessage",

@@ -235,7 +235,11 @@ func notices(n *Node, a api.NoticesArgs) (any, error) {
 	}
 	list := []api.Notice{}
 	for _, v := range g.engine.Notices(n.now(), a.Langs, a.All) {
-		list = append(list, g.notice(v))
+		// What is in conflict comes with all, as what is cancelled does: a program
+		// that asks for the plain list may act on what it holds.
+		if a.All || v.Status == feed.Active {
+			list = append(list, g.notice(v))
+		}
 	}
 	return list, nil
 }

@@ -214,7 +214,9 @@ func (e *Engine) wake() Time {
 	}
 	earlier(Seconds(int64(e.now.Day()+1) * protocol.DaySeconds))
 	if e.sending != (protocol.EpochID{}) && e.asOrganiser() == nil {
-		earlier(e.periodOver())
+		if at := e.periodOver(); at > e.now {
+			earlier(at) // from then on planned.issue says when
+		}
 	}
 	return next
 }

@@ -22,6 +22,7 @@ import (
 const (
 	messageWant    = 2
 	tableOfMeta    = 1
+	tableOfOps     = 2
 	tableOfSecrets = 5
 )
 
@@ -350,6 +351,20 @@ func TestUnknownAuthorsAreNotShown(t *testing.T) {
 	for _, bad := range []protocol.Frame{protocol.SignFrame(ben.id, protocol.KindMessage, stranger, f.Body), other, ghost} {
 		a.give(sealed(t, k, ana, bad))
 	}
+	before := ana.Store.names()
+	for _, kind := range []protocol.FrameKind{protocol.KindPresence, protocol.KindAck, protocol.KindKeyUpdate, 200} {
+		forged := protocol.SignFrame(ana.id, kind, device(t, ben), []byte("by ben"))
+		if kind == protocol.KindPresence {
+			forged = protocol.SignFrame(ana.id, kind, device(t, ben), wire.Marshal([]any{1, []string{"/ip4/192.0.2.1/tcp/1"}, ana.Now().Unix() + 3600}))
+		}
+		forged.Device = other.Device
+		if a.give(sealed(t, k, ana, forged)); !a.closed {
+			t.Errorf("kind %d under another's name was let pass", kind)
+		}
+	}
+	if !slices.Equal(before, ana.Store.names()) {
+		t.Error("what was signed by another device was stored")
+	}
 	if len(ana.Events) != told || len(ana.Engine.Notices(ana.Now(), nil, true)) != 0 {
 		t.Error("something of it is shown")
 	}
@@ -602,10 +617,10 @@ func TestOneDeviceCannotFillTheDisk(t *testing.T) {
 		w.Cut(n, ana)
 	}
 	a := asMember(t, ben)
-	flood := func(from, n int) (took int) {
+	flood := func(from, n, size int) (took int) {
 		t.Helper()
 		for i := range n {
-			body := bytes.Repeat([]byte{1}, 60_000)
+			body := bytes.Repeat([]byte{1}, size)
 			copy(body, fmt.Sprint("junk ", from+i))
 			e := sealed(t, k, ben, protocol.SignFrame(ben.id, 200, d, body))
 			a.give(e)
@@ -616,14 +631,15 @@ func TestOneDeviceCannotFillTheDisk(t *testing.T) {
 		return took
 	}
 	const share = 9 << 20
-	if took := flood(0, 200); took > share || took < share-2*protocol.BucketLarge {
-		t.Fatalf("200 large envelopes took %d bytes", took)
+	took := flood(0, 200, 60_000) + flood(200, 100, 1_000) // the small ones fill what is left
+	if took > share || took < share-16*protocol.BucketSmall {
+		t.Fatalf("300 envelopes took %d bytes", took)
 	}
 	ben.Stop()
 	must(t, ben.Start())
 	must(t, w.Run(engine.Seconds(10)))
 	a = asMember(t, ben)
-	if took := flood(1_000, 20); took > 0 {
+	if took := flood(1_000, 20, 1_000); took > 0 {
 		t.Errorf("a start made room for %d bytes more", took)
 	}
 	must(t, cam.Post("utile", "Corps.", 0))
@@ -632,6 +648,19 @@ func TestOneDeviceCannotFillTheDisk(t *testing.T) {
 		t.Error("another author is not heard: ", err)
 	}
 	must(t, ana.Remove(cam))
+	// In that very epoch the operation itself is taken.
+	ops := 0
+	for _, r := range ana.Store.rows[tableOfOps] {
+		f, err := protocol.ParseFrame(r.value)
+		must(t, err)
+		e := sealed(t, k, ben, f)
+		if a.give(e); ben.holds(protocol.IDOf(e)) {
+			ops++
+		}
+	}
+	if all := len(ana.Store.rows[tableOfOps]); ops != all || len(ben.Engine.Members()) != 2 {
+		t.Errorf("of %d operations %d were taken, %d members", all, ops, len(ben.Engine.Members()))
+	}
 	w.Heal(ana, ben)
 	must(t, w.Run(engine.Seconds(60)))
 	if s := ben.Engine.Status(); s.Members != 2 || s.Epoch == 0 {
