@@ -45,6 +45,7 @@ var byError = []struct {
 	{engine.ErrNotOrganiser, api.CodeNotOrganiser},
 	{engine.ErrUnknown, api.CodeUnknownID},
 	{engine.ErrAmbiguous, api.CodeAmbiguousID},
+	{engine.ErrPrefix, api.CodeBadID},
 	{engine.ErrOutOfBounds, api.CodeInviteBounds},
 	{engine.ErrTooMany, api.CodeTooMany},
 	{engine.ErrNotJoined, api.CodeNotJoined},

@@ -34,6 +34,7 @@ var (
 	ErrNotOrganiser = errors.New("only organisers can do this")
 	ErrUnknown      = errors.New("nothing has this id")
 	ErrAmbiguous    = errors.New("more than one thing has an id that starts so")
+	ErrPrefix       = errors.New("an id is shortened to 6 digits at least")
 	ErrOutOfBounds  = errors.New("a number is out of bounds")
 	ErrTooMany      = errors.New("too many of these are open")
 	ErrNotJoined    = errors.New("this device is not in the group yet")
@@ -41,6 +42,9 @@ var (
 	ErrGroupFull    = errors.New("the group has as many people as it can have")
 	ErrNoAddresses  = errors.New("there is no address to put into an invite")
 )
+
+// minPrefix is how many digits of an id are enough.
+const minPrefix = 6
 
 type requestID [32]byte
 
@@ -338,8 +342,11 @@ func (e *Engine) Approve(now Time, id string) error {
 
 func (e *Engine) findRequest(prefix string) (requestID, error) {
 	var found []requestID
+	if len(prefix) < minPrefix {
+		return requestID{}, ErrPrefix
+	}
 	for id := range e.requests {
-		if len(prefix) >= 6 && strings.HasPrefix(hex.EncodeToString(id[:]), strings.ToLower(prefix)) {
+		if strings.HasPrefix(hex.EncodeToString(id[:]), strings.ToLower(prefix)) {
 			found = append(found, id)
 		}
 	}

@@ -124,9 +124,12 @@ func (e *Engine) GrantAuthor(now Time, member string) error {
 
 func (e *Engine) findMember(prefix string) (group.Member, error) {
 	var found []group.Member
+	if len(prefix) < minPrefix {
+		return group.Member{}, ErrPrefix
+	}
 	prefix = strings.ToLower(prefix)
 	for _, m := range e.log.Resolve().Members() {
-		if len(prefix) >= 6 && strings.HasPrefix(hex.EncodeToString(m.ID[:]), prefix) {
+		if strings.HasPrefix(hex.EncodeToString(m.ID[:]), prefix) {
 			found = append(found, m)
 		}
 	}
