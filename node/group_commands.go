@@ -139,6 +139,8 @@ func join(n *Node, ctx context.Context, raw json.RawMessage) (any, error) {
 	defer wait.Stop()
 	select {
 	case <-g.joined:
+	case <-g.usedUp:
+		return nil, n.giveUp(ctx, g)
 	case <-wait.C:
 		answer.State = api.StateWaiting
 	case <-ctx.Done():
@@ -149,6 +151,21 @@ func join(n *Node, ctx context.Context, raw json.RawMessage) (any, error) {
 		return nil, errStopped
 	}
 	return answer, nil
+}
+
+// giveUp forgets a group whose link is used up, so that nothing is left of the
+// attempt, and says so.
+func (n *Node) giveUp(ctx context.Context, g *groupState) error {
+	err := n.change(ctx, func() (*groupState, error) {
+		if n.groups[g.id] != g || g.engine.Joined() {
+			return nil, nil
+		}
+		return nil, n.forget(g)
+	})
+	if err != nil {
+		return err
+	}
+	return code(api.CodeLinkUsedUp)
 }
 
 func (n *Node) startJoin(a api.JoinArgs) (*groupState, error) {

@@ -51,6 +51,7 @@ type groupState struct {
 	trouble        error // why the host could not be opened last
 
 	joined chan struct{} // closed once this device is in the group
+	usedUp chan struct{} // closed once the link that it joins by is known to be used up
 	gone   chan struct{} // closed once the group is no longer in the profile
 }
 
@@ -150,7 +151,7 @@ func (n *Node) dropUnlisted(listed map[protocol.GroupID]groupRecord) error {
 // addGroup puts an engine to work.
 func (n *Node) addGroup(e *engine.Engine, r groupRecord) *groupState {
 	g := &groupState{id: e.ID(), engine: e, record: r, links: map[p2p.LinkID]bool{},
-		joined: make(chan struct{}), gone: make(chan struct{})}
+		joined: make(chan struct{}), usedUp: make(chan struct{}), gone: make(chan struct{})}
 	if e.Joined() {
 		close(g.joined)
 	}

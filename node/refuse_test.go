@@ -142,12 +142,20 @@ func TestBadLinks(t *testing.T) {
 	if s := ben.status(); len(s.Groups) != 0 {
 		t.Fatalf("refused links left %+v", s)
 	}
-	// Ben uses the link up; Chi, who has it too, waits for a person's word.
+	// Ben uses the link up; Chi, who has it too, is told so, and nothing is left of it.
 	if j := call[api.Joined](t, ben, api.CommandJoin, api.JoinArgs{Link: link, WaitSeconds: 60}); j.State != api.StateJoined {
 		t.Fatalf("Ben did not join: %+v", j)
 	}
-	if j := call[api.Joined](t, chi, api.CommandJoin, api.JoinArgs{Link: link}); j.State != api.StateWaiting {
-		t.Fatalf("a used link let somebody in: %+v", j)
+	refused(t, chi, api.CodeLinkUsedUp, api.CommandJoin, api.JoinArgs{Link: link, WaitSeconds: 60})
+	if s := chi.status(); len(s.Groups) != 0 {
+		t.Fatalf("a used link left %+v", s)
+	}
+	if list := call[[]api.Request](t, ana, api.CommandRequests, nil); len(list) != 0 {
+		t.Fatalf("a used link asked for something: %+v", list)
+	}
+	// A link that waits for a person's word, and then another one.
+	if j := call[api.Joined](t, chi, api.CommandJoin, api.JoinArgs{Link: invite(api.InviteArgs{})}); j.State != api.StateWaiting {
+		t.Fatalf("Chi is let in by nobody: %+v", j)
 	}
 	w.until("Chi's request", func() bool { return len(call[[]api.Request](t, ana, api.CommandRequests, nil)) == 1 })
 	// She gets another link, which is asked by instead of the first.

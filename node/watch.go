@@ -54,6 +54,13 @@ func (n *Node) notify(g *groupState, ev engine.Event) {
 	case engine.EventJoined:
 		g.reopen = true // to listen, under the group's keys
 		g.hasJoined()
+	case engine.EventUsedUp:
+		select {
+		case <-g.usedUp:
+		default:
+			close(g.usedUp)
+		}
+		return
 	case engine.EventRemoved:
 		g.reopen = true // to close: there are no keys any more
 	case engine.EventAddresses:

@@ -241,10 +241,10 @@ func (e *Engine) onRequestEnvelope(p *peer, envelope []byte) bool {
 	if err != nil {
 		return false
 	}
-	return e.takeRequest(inviteID, v, r)
+	return e.takeRequest(p, inviteID, v, r)
 }
 
-func (e *Engine) takeRequest(id protocol.InviteID, v *invite, r epoch.JoinRequest) bool {
+func (e *Engine) takeRequest(p *peer, id protocol.InviteID, v *invite, r epoch.JoinRequest) bool {
 	f, err := protocol.ParseFrame(r.KeyPackage)
 	if err != nil {
 		return false
@@ -266,6 +266,10 @@ func (e *Engine) takeRequest(id protocol.InviteID, v *invite, r epoch.JoinReques
 	}
 	if v.link().Expires <= e.now.Unix() || len(e.requests) >= maxRequests {
 		return false
+	}
+	if v.Used >= v.link().Uses {
+		e.send(p, msgUsed, nil) // whoever asks has the link, and is no stranger
+		return true
 	}
 	v.Seen++
 	req := &request{Invite: id, KeyPackage: r.KeyPackage, Name: r.Name, Rescue: r.Rescue.Seed(), Created: e.now.Unix()}

@@ -317,6 +317,14 @@ func (e *Engine) takeOriginal(b []byte) {
 	e.storeOriginal(o.ID(e.id), b, c, author)
 }
 
+// onUsed learns that the link lets nobody in any more. The request stays until
+// the person gives it up: an organiser can still be asked for another link.
+func (e *Engine) onUsed(p *peer) {
+	if e.join != nil && p.class == ClassInvite {
+		e.deliver(Event{Kind: EventUsedUp, ID: e.id.String(), Own: true})
+	}
+}
+
 func (e *Engine) joinTick() {}
 
 // LinkAddresses returns the addresses of the link that this device joins by; none

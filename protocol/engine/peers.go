@@ -18,6 +18,7 @@ const (
 	msgClock = 9  // unix seconds of the sender's clock
 	msgNames = 10 // members whose names the sender lacks
 	msgName  = 11 // the original of a name
+	msgUsed  = 12 // the invite that this link was proven under is used up
 )
 
 // Bounds of a peer's messages and of what is kept for it.
@@ -126,6 +127,8 @@ func (e *Engine) receive(in Received) {
 		ok = e.onEnd(p, body)
 	case msgClock:
 		ok = e.onClock(p, body)
+	case msgUsed:
+		e.onUsed(p)
 	case msgNames:
 		ok = e.onNames(p, body)
 	case msgName:

@@ -123,6 +123,7 @@ const (
 	EventMembers   EventKind = "members"   // somebody was added, removed or given a role
 	EventRequest   EventKind = "request"   // somebody asks to join
 	EventJoined    EventKind = "joined"    // this device is in the group
+	EventUsedUp    EventKind = "used_up"   // the link that this device joins by lets nobody in any more
 	EventRemoved   EventKind = "removed"   // this device's member is no longer in the group
 	EventTaken     EventKind = "taken"     // all own messages were taken by somebody
 	EventAddresses EventKind = "addresses" // a member can be dialled elsewhere
