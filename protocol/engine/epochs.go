@@ -45,9 +45,9 @@ func (e *Engine) applyHeader(f protocol.Frame) (protocol.Verdict, error) {
 	// Whoever may not issue must not take a place among those that wait.
 	roster, ok := e.log.At(h.Core.GovHeads)
 	switch {
-	case ok && !roster.IsOrganiser(f.Device):
+	case ok && !mayIssue(roster, h):
 		return protocol.Ignore, nil
-	case !ok && !e.log.Resolve().IsOrganiser(f.Device), e.pending() >= maxPending:
+	case !ok && !mayIssue(e.log.Resolve(), h), e.pending() >= maxPending:
 		return protocol.Accept, errUnjudged
 	}
 	s := &epochState{header: h, frame: f.Marshal(), arrived: e.now}
@@ -151,10 +151,32 @@ func (e *Engine) succeeded() map[protocol.EpochID]bool {
 }
 
 // tips lists the accepted epochs that nothing has succeeded yet, in order of
-// generation, then id.
+// generation, then id. What an organiser rejected neither counts nor succeeds.
 func (e *Engine) tips() []*epochState {
-	succeeded := e.succeeded()
-	return slices.DeleteFunc(e.sortedEpochs(), func(s *epochState) bool { return !s.accepted || succeeded[s.header.ID()] })
+	roster := e.log.Resolve()
+	counts := func(s *epochState) bool { return s.accepted && !roster.Rejected(s.header.ID()) }
+	succeeded := map[protocol.EpochID]bool{}
+	for _, s := range e.epochs {
+		if counts(s) {
+			for _, p := range s.header.Core.Parents {
+				succeeded[p] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(e.sortedEpochs(), func(s *epochState) bool { return !counts(s) || succeeded[s.header.ID()] })
+}
+
+// mayIssue says whether the roster lets the header's device issue epochs: an
+// organiser's operating device, or in a small group an author's.
+func mayIssue(r *group.Roster, h *epoch.Header) bool {
+	m, ok := r.MemberOfDevice(h.Device)
+	if !ok || m.ID != h.Core.Issuer || m.Suspended {
+		return false
+	}
+	if h.Core.ByAuthor() {
+		return r.MayPost(m.ID) && len(r.Boxed()) <= protocol.SmallGroup
+	}
+	return r.IsOrganiser(h.Device)
 }
 
 func (e *Engine) acceptable(s *epochState) bool {
@@ -163,8 +185,7 @@ func (e *Engine) acceptable(s *epochState) bool {
 	if !ok {
 		return false
 	}
-	m, ok := roster.MemberOfDevice(s.header.Device)
-	if !ok || m.ID != c.Issuer || m.Role != group.Organiser || c.ByAuthor() {
+	if !mayIssue(roster, s.header) {
 		return false
 	}
 	held, err := s.header.CheckGen(func(id protocol.EpochID) (uint32, bool) {
@@ -187,14 +208,9 @@ func (e *Engine) chooseSending() (bool, error) {
 		return false, nil
 	}
 	e.chosen = e.version
-	roster := e.log.Resolve()
-	removals := roster.Removals()
 	var best *epochState
 	for _, s := range e.sortedEpochs() {
-		if !s.accepted || s.keys == nil || !e.coversAll(s, removals) || roster.Void(s.header.Core.Issuer, s.header.Core.GovHeads) {
-			continue
-		}
-		if !e.justified(s) || !e.isExact(s) {
+		if !e.mayServe(s) || !e.covers(s) || !e.justified(s) || !e.isExact(s) {
 			continue
 		}
 		if best == nil || s.header.Core.Gen > best.header.Core.Gen {
@@ -224,25 +240,49 @@ func (e *Engine) chooseSending() (bool, error) {
 	return true, nil
 }
 
-// coversAll says whether the epoch's operations include every removal.
-func (e *Engine) coversAll(s *epochState, removals []protocol.OpID) bool {
-	for _, r := range removals {
-		if !e.covers(s, r) {
-			return false
-		}
-	}
-	return true
+// mayServe says whether an epoch can be opened and its issuer had, and kept, the
+// right to issue it.
+func (e *Engine) mayServe(s *epochState) bool {
+	return s.accepted && s.keys != nil && e.standsNow(s)
 }
 
-// covers says whether an operation is among those that the epoch's issuer had
-// seen. What is not held is not covered as far as this device can tell.
-func (e *Engine) covers(s *epochState, op protocol.OpID) bool {
-	return e.log.Covers(s.header.Core.GovHeads, op)
+// standsNow says whether neither an organiser rejected the epoch nor its issuer
+// lost the right to issue it.
+func (e *Engine) standsNow(s *epochState) bool {
+	c := &s.header.Core
+	return !e.log.Resolve().Rejected(s.header.ID()) && !e.log.EpochVoid(group.IssuedEpoch{
+		ID: s.header.ID(), Issuer: c.Issuer, Device: s.header.Device, ByAuthor: c.ByAuthor(), GovHeads: c.GovHeads,
+		In: func(head protocol.EpochID) bool { return e.descends(head, s.header.ID()) },
+	})
+}
+
+// descends says whether an epoch is another one or comes after it, as far as
+// the headers are held.
+func (e *Engine) descends(from, to protocol.EpochID) bool {
+	seen := map[protocol.EpochID]bool{}
+	for queue := []protocol.EpochID{from}; len(queue) > 0; queue = queue[1:] {
+		id := queue[0]
+		if id == to {
+			return true
+		}
+		if s := e.epochs[id]; s != nil && !seen[id] {
+			seen[id] = true
+			queue = append(queue, s.header.Core.Parents...)
+		}
+	}
+	return false
+}
+
+// covers says whether nobody was to be boxed in the epoch who is out by now. Of
+// an epoch whose operations are not held this device cannot tell, so it is not.
+func (e *Engine) covers(s *epochState) bool {
+	out, ok := e.log.Uncovered(s.header.Core.GovHeads)
+	return ok && len(out) == 0
 }
 
 // justified is the rule that keeps one issuer from moving everybody at will:
-// for each parent the epoch covers a removal or a heal that the parent does
-// not, or the period is over.
+// for each parent the epoch leaves somebody out who is out, takes an operating
+// device in, or answers a heal, where the parent does not; or the period is over.
 func (e *Engine) justified(s *epochState) bool {
 	c := &s.header.Core
 	if c.Gen == 0 {
@@ -261,15 +301,12 @@ func (e *Engine) justified(s *epochState) bool {
 	if perParent {
 		return true
 	}
-	period := int64(e.policy().PeriodDays) * protocol.DaySeconds
-	return c.CreatedAt >= newest+period && c.CreatedAt <= e.now.Unix()+protocol.DaySeconds
+	return c.CreatedAt >= newest+e.period() && c.CreatedAt <= e.now.Unix()+protocol.DaySeconds
 }
 
 func (e *Engine) addsTo(s, parent *epochState) bool {
-	for _, r := range e.log.Resolve().Removals() {
-		if e.covers(s, r) && !e.covers(parent, r) {
-			return true
-		}
+	if e.log.Answers(s.header.Core.GovHeads, parent.header.Core.GovHeads) {
+		return true
 	}
 	for _, h := range s.header.Core.Heals {
 		if e.ring.IsHeal(h) && !slices.Contains(parent.header.Core.Heals, h) {
@@ -312,10 +349,10 @@ func (e *Engine) isExact(s *epochState) bool {
 	return true
 }
 
-// superseded says that some accepted epoch covers a removal that this one does not.
+// superseded says that somebody was to be boxed in the epoch who is out by now.
 func (e *Engine) superseded(id protocol.EpochID) bool {
 	s := e.epochs[id]
-	return s == nil || !e.coversAll(s, e.log.Resolve().Removals())
+	return s == nil || !e.covers(s)
 }
 
 func (s *epochState) id() []byte {

@@ -64,6 +64,9 @@ func (e *Engine) needsEpoch() (bool, error) {
 			return true, nil
 		}
 	}
+	if e.log.Answers(e.log.Heads(), s.header.Core.GovHeads) {
+		return true, nil // an operating device came, or came back
+	}
 	return e.now >= e.periodOver(), nil
 }
 
@@ -75,7 +78,16 @@ func (e *Engine) periodOver() Time {
 	for _, s := range e.tips() {
 		newest = max(newest, s.header.Core.CreatedAt)
 	}
-	return Seconds(newest + int64(e.policy().PeriodDays)*protocol.DaySeconds)
+	return Seconds(newest + e.period())
+}
+
+// period is after how many seconds keys are renewed without any other reason.
+func (e *Engine) period() int64 {
+	p := e.policy()
+	if p.HighRisk {
+		return protocol.DaySeconds
+	}
+	return int64(p.PeriodDays) * protocol.DaySeconds
 }
 
 // healOpen says whether a heal is asked for that the sending epoch, or one of
@@ -133,7 +145,7 @@ func (e *Engine) draftEpoch() (epoch.Draft, []*epochState, error) {
 		Seq: e.self.state.EpochSeq + 1, CreatedAt: e.now.Unix(), GovHeads: e.log.Heads()}
 	var parents []*epochState
 	for _, s := range e.tips() {
-		if s.keys != nil {
+		if s.keys != nil && s.header.Core.CreatedAt <= e.now.Unix()+protocol.DaySeconds {
 			parents = append(parents, s)
 		}
 	}
@@ -145,6 +157,9 @@ func (e *Engine) draftEpoch() (epoch.Draft, []*epochState, error) {
 	}
 	var lanes, authors []protocol.LanePublic
 	for _, m := range e.log.Resolve().Members() {
+		if m.Suspended {
+			continue
+		}
 		for _, dev := range m.Devices {
 			k, ok := e.ring.Newest(dev.ID)
 			if !ok || e.ring.Flagged(dev.ID) {

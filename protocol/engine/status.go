@@ -92,4 +92,4 @@ func (e *Engine) MemberName(id identity.MemberID) string {
 }
 
 // policy returns the group's policy in force.
-func (e *Engine) policy() group.Policy { return e.log.Genesis().Policy }
+func (e *Engine) policy() group.Policy { return e.log.Resolve().Policy() }

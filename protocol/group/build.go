@@ -14,11 +14,16 @@ import (
 var (
 	ErrManyHeads   = errors.New("too many heads: sign a merge first")
 	ErrNotAllowed  = errors.New("this device may not sign that operation")
-	ErrOrganiser   = errors.New("an organiser cannot be removed by one other yet")
+	ErrOrganiser   = errors.New("that takes the votes of the organisers")
 	ErrNotMember   = errors.New("no such member or device in the group")
 	ErrMember      = errors.New("already a member")
 	ErrKnownDevice = errors.New("this device was in the group before: fresh keys are needed")
 	ErrGroupFull   = errors.New("the group has as many members or devices as it can hold")
+	ErrDecided     = errors.New("that proposal is not open")
+	ErrImpossible  = errors.New("that decision is not possible now")
+	ErrSuspended   = errors.New("this organiser is suspended already")
+	ErrOneSuspend  = errors.New("an organiser can hold only one other suspended")
+	ErrGivenBack   = errors.New("the organisers gave this one back: it takes their votes now")
 )
 
 // NewOp signs an operation that builds on all heads of the log, as device d of
@@ -87,8 +92,26 @@ func (l *Log) allowed(d identity.DeviceID, m identity.MemberID, p Payload) error
 		return ErrNotAllowed
 	}
 	switch p := p.(type) {
-	case Merge:
+	case Merge, RecoveryVote:
 		return nil
+	case Proposal:
+		return l.allowedProposal(r, d, m, p)
+	case Vote:
+		return l.allowedVote(r, d, m, p)
+	case Suspend:
+		return l.allowedSuspend(r, d, m, p)
+	case RejectEpoch:
+		if !r.IsOrganiser(d) {
+			return ErrNotAllowed
+		}
+		return nil
+	case Leave:
+		if r.resolver.auth.organises(m) {
+			return ErrOrganiser
+		}
+		return nil
+	case AddDevice:
+		return l.allowedAddDevice(r, m, p)
 	case RemoveDevice:
 		return l.allowedDrop(r, d, m, p.Device)
 	case AddMember:

@@ -2,54 +2,74 @@ package group
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/palabre-app/palabre/identity"
 )
 
 // cutoff is the lowest cut-off of the removals of device d in force: those not
-// answered by an add (for RevokeAuthor: a grant) that counts as seen.
+// answered by an add (for RevokeAuthor: a grant) that counts as seen, and
+// suspensions that no quorum lifted.
 func (r *resolver) cutoff(d identity.DeviceID, seen func(int) bool) (Cutoff, bool) {
-	owner, ok := r.ownerOf(d)
+	o, ok := r.owner[d]
 	if !ok {
 		return Cutoff{}, false
 	}
+	m := o.member.ID()
 	var best Cutoff
 	found := false
-	take := func(c Cutoff) {
+	take := func(i int) {
+		c := cutoffOf(r.cutoffs(i), d)
 		if !found || c.Seq < best.Seq || c.Seq == best.Seq && bytes.Compare(c.Content[:], best.Content[:]) < 0 {
 			best, found = c, true
 		}
 	}
-	for _, x := range r.removes[owner] {
-		if !r.answered(x, r.addsOf[d], seen) {
-			take(cutoffOf(r.log.nodes[x].payload.(RemoveMember).Cutoffs, d))
+	answers := slices.Concat(r.addsOf[d], r.listing(m, d))
+	for _, list := range [][]int{r.removes[m], r.drops[d]} {
+		for _, x := range list {
+			if !r.answered(x, answers, seen) {
+				take(x)
+			}
 		}
 	}
-	for _, x := range r.drops[d] {
-		if !r.answered(x, r.addsOf[d], seen) {
-			take(Cutoff(r.log.nodes[x].payload.(RemoveDevice)))
+	if r.auth.organises(m) {
+		for _, s := range r.auth.remaining[m] {
+			if !s.lifted {
+				take(s.at)
+			}
 		}
-	}
-	if r.log.genesis.Policy.Posting == PostAuthors && !r.auth.organises(owner) {
-		for _, x := range r.revokes[owner] {
-			if !r.answered(x, r.grants[owner], seen) {
-				take(cutoffOf(r.log.nodes[x].payload.(RevokeAuthor).Cutoffs, d))
+	} else if r.auth.policy.Posting == PostAuthors {
+		for _, x := range r.revokes[m] {
+			if !r.answered(x, r.grants[m], seen) {
+				take(x)
 			}
 		}
 	}
 	return best, found
 }
 
-func (r *resolver) ownerOf(d identity.DeviceID) (identity.MemberID, bool) {
-	for _, o := range r.log.genesis.Organisers {
-		if o.Cert.Device.ID() == d {
-			return o.Cert.Member.ID(), true
+// cutoffs lists what a removal says of messages.
+func (r *resolver) cutoffs(i int) []Cutoff {
+	switch p := r.log.nodes[i].payload.(type) {
+	case RemoveMember:
+		return p.Cutoffs
+	case RevokeAuthor:
+		return p.Cutoffs
+	case Leave:
+		return p.Cutoffs
+	case Suspend:
+		return p.Cutoffs
+	case RemoveDevice:
+		return []Cutoff{Cutoff(p)}
+	case Proposal:
+		switch d := p.Decision.(type) {
+		case Expel:
+			return d.Cutoffs
+		case SetDevices:
+			return d.Cutoffs
 		}
 	}
-	if list := r.addsOf[d]; len(list) > 0 {
-		return r.log.nodes[list[0]].cert.Member.ID(), true
-	}
-	return identity.MemberID{}, false
+	return nil
 }
 
 // cutoffOf returns the entry for d: one that names no message if it is absent.

@@ -9,12 +9,10 @@
 //
 // What is promised: the order of arrival, duplicates and clocks decide nothing;
 // a bad frame is one error and changes nothing; nothing panics on input; an
-// operation of a kind that this version does not build stays a node of the graph
+// operation of a kind that this version does not know stays a node of the graph
 // and has no effect. Spec 40 has the byte tables and the rules.
 //
-// BUG: quorum decisions, suspension, Leave and AddDevice are carried without
-// effect; until they are built an organiser cannot be removed and a hostile one
-// can remove every member who is no organiser. BUG: nothing limits how many
+// BUG: nothing limits how many
 // operations a certified device signs; each costs memory on every device, under
 // its author's name, and keeps doing so after its removal. BUG: a second key
 // update for a counter more than 64 behind is refused as old and flags nobody.

@@ -24,7 +24,7 @@ const (
 var ErrGenesis = errors.New("genesis does not hold")
 
 // RecoveryPublic is the public half of the recovery key on paper; zero is none.
-type RecoveryPublic [32]byte
+type RecoveryPublic = identity.RecoveryPublic
 
 // Founder is what one organiser brings to the founding. It holds private keys.
 type Founder struct {

@@ -49,7 +49,7 @@ type node struct {
 	id      protocol.OpID
 	frame   protocol.Frame
 	op      Op
-	payload Payload // nil: a carried kind
+	payload Payload // nil: without effect
 	cert    identity.DeviceCert
 	past    set // strict causal past
 	size    int // of past
@@ -58,7 +58,7 @@ type node struct {
 // certified is a certificate and the operation that brought it, -1 for the Genesis.
 type certified struct {
 	at     int
-	member identity.MemberID
+	member identity.MemberPublic
 	key    identity.DevicePublic
 }
 
@@ -132,7 +132,13 @@ func (l *Log) link(n *node) error {
 	}
 	n.past = l.closure(n.op.Parents)
 	n.size = n.past.count()
-	return l.checkSigner(n)
+	if err := l.checkSigner(n); err != nil {
+		return err
+	}
+	if !l.fits(n) {
+		n.payload = nil
+	}
+	return nil
 }
 
 // checkSigner verifies the frame with a certificate of its past. The past is
@@ -140,7 +146,7 @@ func (l *Log) link(n *node) error {
 func (l *Log) checkSigner(n *node) error {
 	var tried []identity.DevicePublic
 	for _, c := range l.certs[n.frame.Device] {
-		if c.at >= 0 && !n.past.has(c.at) || c.member != n.op.Member || slices.Contains(tried, c.key) {
+		if c.at >= 0 && !n.past.has(c.at) || c.member.ID() != n.op.Member || slices.Contains(tried, c.key) {
 			continue
 		}
 		if n.frame.Verify(l.id, c.key) {
@@ -169,7 +175,8 @@ func (l *Log) insert(n node) []protocol.OpID {
 		at := place{n.frame.Device, n.op.Seq}
 		l.byPlace[at] = append(l.byPlace[at], i)
 		l.newest[at.device] = max(l.newest[at.device], at.seq)
-		if n.op.Kind == KindAddMember {
+		switch n.payload.(type) {
+		case AddMember, AddDevice:
 			l.certify(i, n.cert)
 		}
 		l.rosters.now = nil
@@ -191,11 +198,11 @@ func (l *Log) insert(n node) []protocol.OpID {
 
 func (l *Log) certify(at int, c identity.DeviceCert) {
 	d := c.Device.ID()
-	l.certs[d] = append(l.certs[d], certified{at: at, member: c.Member.ID(), key: c.Device})
+	l.certs[d] = append(l.certs[d], certified{at: at, member: c.Member, key: c.Device})
 }
 
 // DeviceKey returns the key certified for a device by the Genesis or by any
-// AddMember of the log, whether it has effect or not. It is for checking
+// AddMember or AddDevice of the log, whether it has effect or not. It is for checking
 // signatures: the roster says what the device may do.
 func (l *Log) DeviceKey(d identity.DeviceID) (identity.DevicePublic, bool) {
 	if list := l.certs[d]; len(list) > 0 {

@@ -25,8 +25,8 @@ type Op struct {
 	Payload    []byte             // encoded payload of the kind
 }
 
-// ParseOp decodes the body of an op frame of group g and, for built kinds, its
-// payload, which is nil for carried kinds. It does not check the frame's
+// ParseOp decodes the body of an op frame of group g and its payload, which is
+// nil where the operation can have no effect. It does not check the frame's
 // signature, nor that parents exist. The error wraps ErrOp.
 func ParseOp(f protocol.Frame, g protocol.GroupID) (Op, Payload, error) {
 	o, p, _, err := parseOp(f, g)
@@ -50,7 +50,7 @@ func parseOp(f protocol.Frame, g protocol.GroupID) (Op, Payload, identity.Device
 		len(o.EpochHeads) > protocol.MaxHeads || !protocol.SortedIDs(o.EpochHeads) {
 		return fail(nil)
 	}
-	p, cert, err := parsePayload(o.Kind, o.Payload, g)
+	p, cert, err := parsePayload(&o, g)
 	if err != nil {
 		return fail(err)
 	}

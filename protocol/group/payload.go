@@ -11,26 +11,33 @@ import (
 // OpKind says what an operation does (spec 40 section 4).
 type OpKind uint8
 
-// Kinds of operations. Numbers are part of the wire format. Those marked
-// "carried", and all others, are nodes of the graph without effect.
+// Kinds of operations. Numbers are part of the wire format. All others are
+// nodes of the graph without effect.
 const (
 	KindMerge        OpKind = 0
-	KindProposal     OpKind = 1 // carried
-	KindVote         OpKind = 2 // carried
-	KindRecoveryVote OpKind = 3 // carried
-	KindSuspend      OpKind = 4 // carried
+	KindProposal     OpKind = 1
+	KindVote         OpKind = 2
+	KindRecoveryVote OpKind = 3
+	KindSuspend      OpKind = 4
 	KindAddMember    OpKind = 5
 	KindRemoveMember OpKind = 6
 	KindGrantAuthor  OpKind = 7
 	KindRevokeAuthor OpKind = 8
 	KindRemoveDevice OpKind = 9
-	KindRejectEpoch  OpKind = 10 // carried
-	KindLeave        OpKind = 11 // carried
-	KindAddDevice    OpKind = 12 // carried
+	KindRejectEpoch  OpKind = 10
+	KindLeave        OpKind = 11
+	KindAddDevice    OpKind = 12
 )
 
 // MaxCutoffs is how many devices of the target one removal may name.
 const MaxCutoffs = 16
+
+// tolerant says of which kinds a fault in the payload leaves a node without
+// effect, where other kinds are refused: devices that could not read the kind
+// have built on such nodes.
+func (k OpKind) tolerant() bool {
+	return k >= KindProposal && k <= KindSuspend || k >= KindRejectEpoch
+}
 
 // Cutoff is the last message of a device that a remover had seen: what comes
 // after it in the device's chain, or beside it, does not count as said before
@@ -42,8 +49,9 @@ type Cutoff struct {
 	Content protocol.ContentID // its content id
 }
 
-// Payload is what an operation of a built kind does: Merge, AddMember,
-// RemoveMember, GrantAuthor, RevokeAuthor or RemoveDevice.
+// Payload is what an operation does: Merge, Proposal, Vote, RecoveryVote,
+// Suspend, AddMember, RemoveMember, GrantAuthor, RevokeAuthor, RemoveDevice,
+// RejectEpoch, Leave or AddDevice.
 type Payload interface {
 	Kind() OpKind
 	marshal() []byte
@@ -82,6 +90,46 @@ type RevokeAuthor struct {
 // RemoveDevice takes one device out of the group. Its payload is a Cutoff.
 type RemoveDevice Cutoff
 
+// Suspend stops one organiser at once: what its author had not seen of the
+// target has no effect until a quorum reinstates the target.
+type Suspend struct {
+	_        struct{} `cbor:",toarray"`
+	Target   identity.MemberID
+	Cutoffs  []Cutoff // sorted by device, at most MaxCutoffs
+	Evidence [][]byte // none, or two encoded frames of one device and one seq
+}
+
+// RejectEpoch takes an epoch out of the choice of the sending epoch.
+type RejectEpoch struct {
+	_      struct{} `cbor:",toarray"`
+	Epoch  protocol.EpochID
+	Reason Rejection
+}
+
+// Rejection says why an organiser's device rejects an epoch. Shown only.
+type Rejection uint8
+
+// Reasons to reject an epoch.
+const (
+	RejectStranger Rejection = 1 // a box for nobody in the group
+	RejectMissing  Rejection = 2 // a device of the group has no box
+	RejectSecret   Rejection = 3 // the organisers' secret does not confirm it
+	RejectPerson   Rejection = 4 // a person decided so
+)
+
+// Leave ends the signer's own membership with all its devices.
+type Leave struct {
+	_       struct{} `cbor:",toarray"`
+	Cutoffs []Cutoff // sorted by device, at most MaxCutoffs
+}
+
+// AddDevice adds a further device of the signing member.
+type AddDevice struct {
+	_          struct{}        `cbor:",toarray"`
+	Cert       []byte          // encoded identity.DeviceCert of this group and of the signing member
+	KeyPackage protocol.ItemID // item id of the KeyPackage frame
+}
+
 // Kind returns KindMerge.
 func (Merge) Kind() OpKind { return KindMerge }
 
@@ -100,6 +148,22 @@ func (RevokeAuthor) Kind() OpKind { return KindRevokeAuthor }
 // Kind returns KindRemoveDevice.
 func (RemoveDevice) Kind() OpKind { return KindRemoveDevice }
 
+// Kind returns KindSuspend.
+func (Suspend) Kind() OpKind { return KindSuspend }
+
+// Kind returns KindRejectEpoch.
+func (RejectEpoch) Kind() OpKind { return KindRejectEpoch }
+
+// Kind returns KindLeave.
+func (Leave) Kind() OpKind { return KindLeave }
+
+// Kind returns KindAddDevice.
+func (AddDevice) Kind() OpKind { return KindAddDevice }
+
+func (p Suspend) marshal() []byte      { return wire.Marshal(p) }
+func (p RejectEpoch) marshal() []byte  { return wire.Marshal(p) }
+func (p Leave) marshal() []byte        { return wire.Marshal(p) }
+func (p AddDevice) marshal() []byte    { return wire.Marshal(p) }
 func (Merge) marshal() []byte          { return []byte{} }
 func (p AddMember) marshal() []byte    { return wire.Marshal(p) }
 func (p RemoveMember) marshal() []byte { return wire.Marshal(p) }
@@ -108,59 +172,3 @@ func (p RevokeAuthor) marshal() []byte { return wire.Marshal(p) }
 func (p RemoveDevice) marshal() []byte { return wire.Marshal(p) }
 
 var errPayload = errors.New("payload out of its bounds")
-
-// parsePayload decodes the payload of a built kind; it returns nil for others,
-// whose faults a later version must treat as "no effect", because devices of
-// this version have already built on them. cert is set for AddMember.
-func parsePayload(kind OpKind, b []byte, g protocol.GroupID) (p Payload, cert identity.DeviceCert, err error) {
-	switch kind {
-	case KindMerge:
-		if len(b) != 0 {
-			return nil, cert, errPayload
-		}
-		return Merge{}, cert, nil
-	case KindAddMember:
-		var a AddMember
-		if err := wire.Unmarshal(b, protocol.RoomMedium, &a); err != nil {
-			return nil, cert, err
-		}
-		cert, err = identity.ParseCert(a.Cert, g)
-		return a, cert, err
-	case KindRemoveMember:
-		var r RemoveMember
-		err = wire.Unmarshal(b, protocol.RoomMedium, &r)
-		return r, cert, errors.Join(err, checkCutoffs(r.Cutoffs))
-	case KindGrantAuthor:
-		var a GrantAuthor
-		err = wire.Unmarshal(b, protocol.RoomMedium, &a)
-		return a, cert, err
-	case KindRevokeAuthor:
-		var r RevokeAuthor
-		err = wire.Unmarshal(b, protocol.RoomMedium, &r)
-		return r, cert, errors.Join(err, checkCutoffs(r.Cutoffs))
-	case KindRemoveDevice:
-		var r RemoveDevice
-		if err := wire.Unmarshal(b, protocol.RoomMedium, &r); err != nil {
-			return nil, cert, err
-		}
-		if (r.Seq == 0) != (r.Content == protocol.ContentID{}) {
-			return nil, cert, errPayload
-		}
-		return r, cert, nil
-	}
-	return nil, cert, nil
-}
-
-// checkCutoffs demands one form: sorted, no repeats, and no entry that says
-// what an absent one says.
-func checkCutoffs(list []Cutoff) error {
-	if len(list) > MaxCutoffs {
-		return errPayload
-	}
-	for i, c := range list {
-		if c.Seq == 0 || c.Content == (protocol.ContentID{}) || i > 0 && compareDevices(list[i-1].Device, c.Device) >= 0 {
-			return errPayload
-		}
-	}
-	return nil
-}

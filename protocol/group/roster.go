@@ -45,11 +45,14 @@ type Device struct {
 
 // Member is one person in the group.
 type Member struct {
-	ID      identity.MemberID
-	Public  identity.MemberPublic
-	Role    Role
-	Devices []Device // effective, sorted by id, at most MaxDevicesPerMember
-	Former  []Device // certified but removed or over the limit, sorted by id
+	ID     identity.MemberID
+	Public identity.MemberPublic
+	Role   Role
+	// Suspended: an organiser whom another one stopped, until a quorum decides.
+	// Its devices are not boxed and its operations have no effect; it still votes.
+	Suspended bool
+	Devices   []Device // effective, sorted by id, at most MaxDevicesPerMember
+	Former    []Device // certified but removed or over the limit, sorted by id
 }
 
 // Roster is who is in the group by one causally closed set of operations. It
@@ -153,18 +156,19 @@ func (r *Roster) MemberOfDevice(d identity.DeviceID) (Member, bool) {
 // DeviceCount returns the number of effective devices.
 func (r *Roster) DeviceCount() int { return len(r.devices) }
 
-// IsOrganiser says whether the device acts for an organiser: whether its
-// single-signature operations and its epochs have authority.
+// IsOrganiser says whether the device acts for an organiser who is not
+// suspended: whether its single-signature operations and its epochs have
+// authority.
 func (r *Roster) IsOrganiser(d identity.DeviceID) bool {
 	m, ok := r.MemberOfDevice(d)
-	return ok && r.resolver.auth.operates(m.ID, d)
+	return ok && !m.Suspended && r.resolver.auth.operates(m.ID, d)
 }
 
 // MayPost says whether the policy lets the member post. The device that posts
 // must also be an effective one of that member (MemberOfDevice).
 func (r *Roster) MayPost(id identity.MemberID) bool {
 	m, ok := r.Member(id)
-	if !ok {
+	if !ok || m.Suspended {
 		return false
 	}
 	switch r.policy.Posting {
@@ -176,17 +180,9 @@ func (r *Roster) MayPost(id identity.MemberID) bool {
 	return m.Role == Organiser
 }
 
-// Void says whether an epoch of the issuer, with its heads, has no authority for
-// the sending choice by the operations of r. Ask the roster of all operations:
-// At says what the issuer was at the epoch's own heads. The heads will matter
-// once an organiser can be suspended or expelled.
-func (r *Roster) Void(issuer identity.MemberID, _ []protocol.OpID) bool {
-	return !r.resolver.auth.organises(issuer)
-}
-
-// Removals returns the operations that an epoch must cover before anybody
-// sends in it (see Log.Covers), sorted: RemoveMember and RemoveDevice with
-// effect, also those answered by a later add.
+// Removals returns the operations that took a member or a device out, sorted,
+// suspensions in force among them. Whether an epoch is clear of those whom they
+// took out is told by Log.Uncovered.
 func (r *Roster) Removals() []protocol.OpID { return r.removals }
 
 // Cutoff returns the cut-off in force for a device: messages count as said

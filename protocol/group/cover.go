@@ -1,0 +1,130 @@
+package group
+
+import (
+	"slices"
+
+	"github.com/palabre-app/palabre/identity"
+	"github.com/palabre-app/palabre/protocol"
+)
+
+// holders lists, sorted, the devices that may hold an epoch with these gov_heads:
+// those to which it was to be boxed, and those added since, who got it with their
+// Welcome. Of adds without effect those count whose signer was, or is, an
+// operating device: nobody else could have handed a Welcome out in good faith, and
+// whoever is out of the epoch cannot make it look unsafe by adding.
+func (l *Log) holders(heads []protocol.OpID) []identity.DeviceID {
+	then, _ := l.At(heads)
+	now := l.Resolve()
+	if then == now {
+		return now.Boxed()
+	}
+	list := then.Boxed()
+	before := l.closure(heads)
+	operators := slices.Concat(then.Operators(), now.Operators())
+	for i := range l.nodes {
+		n := &l.nodes[i]
+		if before.has(i) {
+			continue
+		}
+		switch n.payload.(type) {
+		case AddMember:
+			d := n.cert.Device.ID()
+			if slices.Contains(operators, n.frame.Device) || slices.Contains(now.resolver.addsOf[d], i) {
+				list = append(list, d)
+			}
+		case AddDevice:
+			d := n.cert.Device.ID()
+			if slices.Contains(now.resolver.addsOf[d], i) {
+				list = append(list, d)
+			}
+		}
+	}
+	slices.SortFunc(list, compareDevices)
+	return slices.Compact(list)
+}
+
+// Uncovered returns the devices that may hold an epoch with these gov_heads and
+// are out by all operations, sorted: who could read, without being in the group,
+// what is sent in the epoch. None: the epoch covers every removal known (spec 40
+// section 6.8). False: the log lacks a head.
+func (l *Log) Uncovered(heads []protocol.OpID) ([]identity.DeviceID, bool) {
+	if !l.hasAll(heads) {
+		return nil, false
+	}
+	return without(l.holders(heads), l.Resolve().Boxed()), true
+}
+
+// Answers says whether an epoch with these gov_heads does what one with the
+// parent's does not: it leaves out a device that is out, or takes in an operating
+// device (spec 40 section 6.8). Heads that the log lacks give false.
+func (l *Log) Answers(heads, parent []protocol.OpID) bool {
+	mine, ok := l.At(heads)
+	before, ok2 := l.At(parent)
+	if !ok || !ok2 {
+		return false
+	}
+	now := l.Resolve()
+	boxed := now.Boxed()
+	for _, d := range without(l.holders(parent), l.holders(heads)) {
+		if _, in := slices.BinarySearchFunc(boxed, d, compareDevices); !in || now.everSuspended(d) {
+			return true
+		}
+	}
+	operators := now.Operators()
+	for _, d := range without(mine.Operators(), before.Operators()) {
+		if _, in := slices.BinarySearchFunc(operators, d, compareDevices); in {
+			return true
+		}
+	}
+	return false
+}
+
+// everSuspended says whether a suspension of the device's owner counts or counted.
+func (r *Roster) everSuspended(d identity.DeviceID) bool {
+	m, ok := r.MemberOfCert(d)
+	return ok && len(r.resolver.auth.remaining[m]) > 0
+}
+
+// without returns what of sorted a is not in sorted b.
+func without(a, b []identity.DeviceID) []identity.DeviceID {
+	var out []identity.DeviceID
+	for _, d := range a {
+		if _, in := slices.BinarySearchFunc(b, d, compareDevices); !in {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// IssuedEpoch is what authority asks of an epoch.
+type IssuedEpoch struct {
+	ID       protocol.EpochID
+	Issuer   identity.MemberID
+	Device   identity.DeviceID
+	ByAuthor bool // issued by an author, not as an organiser
+	GovHeads []protocol.OpID
+	// In says whether the epoch is the given one or among its ancestors.
+	In func(head protocol.EpochID) bool
+}
+
+// EpochVoid says whether an epoch may not be chosen for sending because its
+// issuer had not, or lost, the right: it is judged like an operation of its
+// issuer that had seen its gov_heads (spec 40 section 6.8). It stays readable.
+// Heads that the log lacks give true.
+func (l *Log) EpochVoid(e IssuedEpoch) bool {
+	if !l.hasAll(e.GovHeads) {
+		return true
+	}
+	a := l.Resolve().resolver.auth
+	saw := l.closure(e.GovHeads)
+	o := deed{
+		id: protocol.ItemID(e.ID), member: e.Issuer, device: e.Device, saw: saw.has,
+		seenBy: func(op int) bool { return slices.ContainsFunc(l.nodes[op].op.EpochHeads, e.In) },
+	}
+	if !e.ByAuthor {
+		return !a.valid(o)
+	}
+	then, _ := l.At(e.GovHeads)
+	m, ok := then.MemberOfDevice(e.Device)
+	return a.repudiated[o.id] || a.stopped(o) || !ok || m.ID != e.Issuer || m.Suspended || m.Role < Author
+}

@@ -1,0 +1,127 @@
+package group
+
+import (
+	"slices"
+
+	"github.com/palabre-app/palabre/identity"
+	"github.com/palabre-app/palabre/protocol"
+)
+
+// Majority returns how many organisers must agree on a decision, and how many
+// there are.
+func (r *Roster) Majority() (need, of int) {
+	return r.resolver.auth.majority(), len(r.resolver.auth.organisers)
+}
+
+// Decided is an effective decision.
+type Decided struct {
+	ID       protocol.OpID
+	Decision Decision
+}
+
+// Decisions returns the chain of effective decisions, oldest first.
+func (r *Roster) Decisions() []Decided {
+	var out []Decided
+	for _, d := range r.resolver.auth.chain {
+		out = append(out, Decided{ID: r.resolver.log.nodes[d.at].id, Decision: d.decision})
+	}
+	return out
+}
+
+// LastDecision is what a new Proposal follows: the newest effective decision, or
+// the group id.
+func (r *Roster) LastDecision() protocol.OpID { return r.resolver.auth.last }
+
+// Recovery returns the key of the recovery paper in force; zero: none.
+func (r *Roster) Recovery() RecoveryPublic { return r.resolver.auth.recovery }
+
+// OpenProposal is a proposal that organisers can still vote on.
+type OpenProposal struct {
+	ID       protocol.OpID
+	By       identity.MemberID
+	Decision Decision
+	Voters   []identity.MemberID // organisers whose votes count, sorted
+	Paper    bool                // the recovery paper voted too
+	Missing  int                 // voices that are still needed
+	PaperMay bool                // the paper has a voice in it
+}
+
+// Open returns the open proposals, by the order in which they can have been made.
+func (r *Roster) Open() []OpenProposal {
+	a := r.resolver.auth
+	var out []OpenProposal
+	for _, p := range a.open {
+		n := &a.log.nodes[p.at]
+		d := n.payload.(Proposal).Decision
+		o := OpenProposal{ID: n.id, By: n.op.Member, Decision: d, Voters: p.voters, Paper: p.paper, PaperMay: a.paperCounts(d)}
+		o.Missing = a.majority() - len(p.voters)
+		if p.paper {
+			o.Missing--
+		}
+		out = append(out, o)
+	}
+	slices.SortFunc(out, func(x, y OpenProposal) int { return a.log.byPast(a.log.index[x.ID], a.log.index[y.ID]) })
+	return out
+}
+
+// LatestVote is the proposal for which the member voted last; false: none, or
+// two for one vote number.
+func (r *Roster) LatestVote(m identity.MemberID) (protocol.OpID, bool) {
+	l := r.resolver.log
+	return l.ballots(r.resolver.view).latest(m, nil)
+}
+
+// Suspension is a Suspend that counts.
+type Suspension struct {
+	ID         protocol.OpID
+	By, Target identity.MemberID
+	Lifted     bool // a quorum has lifted it since
+}
+
+// Suspensions returns those that count, by their ids.
+func (r *Roster) Suspensions() []Suspension {
+	a := r.resolver.auth
+	var out []Suspension
+	for target, list := range a.remaining {
+		for _, s := range list {
+			n := &a.log.nodes[s.at]
+			out = append(out, Suspension{ID: n.id, By: n.op.Member, Target: target, Lifted: s.lifted})
+		}
+	}
+	slices.SortFunc(out, func(x, y Suspension) int { return compareOps(x.ID, y.ID) })
+	return out
+}
+
+// Boxed returns the devices to which an epoch is boxed, sorted: the effective
+// ones of members who are not suspended.
+func (r *Roster) Boxed() []identity.DeviceID {
+	return r.devicesOf(func(m *Member, _ Device) bool { return !m.Suspended })
+}
+
+// Operators returns the operating devices of organisers who are not suspended, sorted.
+func (r *Roster) Operators() []identity.DeviceID {
+	return r.devicesOf(func(m *Member, d Device) bool { return !m.Suspended && d.Operating })
+}
+
+func (r *Roster) devicesOf(want func(*Member, Device) bool) []identity.DeviceID {
+	var out []identity.DeviceID
+	for i := range r.list {
+		for _, d := range r.list[i].Devices {
+			if want(&r.list[i], d) {
+				out = append(out, d.ID)
+			}
+		}
+	}
+	slices.SortFunc(out, compareDevices)
+	return out
+}
+
+// Rejected says whether an organiser who is not suspended rejected the epoch.
+func (r *Roster) Rejected(e protocol.EpochID) bool { return r.resolver.rejected[e] }
+
+// MemberOfCert returns the member to whom the certificates give a device, in the
+// group or not any more; false: to nobody, or to two.
+func (r *Roster) MemberOfCert(d identity.DeviceID) (identity.MemberID, bool) {
+	o, ok := r.resolver.owner[d]
+	return o.member.ID(), ok
+}
