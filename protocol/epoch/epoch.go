@@ -4,7 +4,7 @@
 // All of it is functions over values; who may issue, write or join is asked of
 // the caller.
 //
-// Start with Issue, which makes an epoch for a list of recipients, and
+// Start with IssueEpoch, which makes an epoch for a list of recipients, and
 // ParseHeader with Header.Open on the other side; both give Keys, which seal and
 // open messages and derive mailboxes.
 //
@@ -42,8 +42,8 @@ var (
 	ErrConfirm = errors.New("the secret in the box does not confirm the epoch")
 	// ErrOrgSecret says the same of the organisers' secret or of the inbox keys.
 	ErrOrgSecret = errors.New("the organisers' secret does not confirm the epoch")
-	// ErrPaged says that the recipients need the paged form.
-	ErrPaged = errors.New("epochs of more than 48 devices cannot be made yet")
+	// ErrAuthor says that an epoch of an author is not what one may be.
+	ErrAuthor = errors.New("an author cannot issue such an epoch")
 	// ErrRecord says that a stored or handed-over record of keys is malformed.
 	ErrRecord = errors.New("malformed key record")
 	// ErrMessage says that a message is malformed or does not open.
@@ -61,7 +61,7 @@ var (
 	// ErrExhausted says that the device has sent MaxGenerations messages in
 	// this epoch.
 	ErrExhausted = errors.New("the device has used all its message keys of this epoch")
-	// ErrTooLarge says that a content or a Welcome does not fit.
+	// ErrTooLarge says that a content, a Welcome, a ReBox or an inbox item does not fit.
 	ErrTooLarge = errors.New("too large to send")
 	// ErrEnvelope says that an envelope does not open in this mailbox.
 	ErrEnvelope = errors.New("envelope does not open")
@@ -72,6 +72,10 @@ var (
 	// ErrWelcome says that a Welcome does not open, is incomplete or is not
 	// signed by who must sign it.
 	ErrWelcome = errors.New("welcome does not open")
+	// ErrReBox says the same of a ReBox.
+	ErrReBox = errors.New("rebox does not open")
+	// ErrInbox says that an inbox item is malformed, or does not open.
+	ErrInbox = errors.New("inbox item does not open")
 )
 
 // expander is the one function from which tree and chains are built:

@@ -44,8 +44,9 @@ func FuzzPage(f *testing.F) {
 	bodies, _ := cutPages([32]byte{2}, boxes)
 	f.Add(bodies[0])
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if p, err := parsePage(body, [32]byte{2}, 0, 2); err == nil {
-			same(t, wire.Marshal(p), body)
+		if p, err := ParsePage(protocol.Frame{Kind: protocol.KindPage, Body: body}); err == nil {
+			same(t, wire.Marshal(p.boxes), body)
+			same(t, p.body, body)
 		}
 	})
 }
@@ -107,10 +108,10 @@ func FuzzWelcome(f *testing.F) {
 		if w, err := parseWelcome(b); err == nil {
 			same(t, w.marshal(), b)
 		}
-		if m, err := parseManifest(protocol.Frame{Kind: protocol.KindWelcome, Body: b}); err == nil {
-			same(t, wire.Marshal(m), b)
+		if m, err := welcomeParcel.parse(protocol.Frame{Kind: protocol.KindWelcome, Body: b}); err == nil {
+			same(t, welcomeParcel.marshal(m), b)
 		}
-		if c, err := parseChunk(protocol.Frame{Kind: protocol.KindChunk, Body: b}, protocol.ItemID{}, hashes); err == nil {
+		if c, err := welcomeParcel.parseChunk(protocol.Frame{Kind: protocol.KindChunk, Body: b}, protocol.ItemID{}, hashes); err == nil {
 			same(t, wire.Marshal(c), b)
 		}
 	})

@@ -17,7 +17,7 @@ func TestPagedHeader(t *testing.T) {
 	c.Boxes = 96
 	d := g.draft()
 	hash := label.Ref(label.EpochCore, wire.Marshal(c))
-	h := g.handMade(t, c, secret, org, must[[]box](t)(d.boxes(hash, secret, org, 96, dice(1))))
+	h := g.handMade(t, c, secret, org, must[[]box](t)(d.boxes(hash, secret, &org, 96, dice(1))))
 	opened, missing := 0, 0
 	for i, p := range g.people {
 		switch k, err := h.Open(p.kem, i < 2); {
@@ -44,7 +44,7 @@ func TestPageMustLieWhereTheHeaderSays(t *testing.T) {
 	c := g.coreFor(t, [32]byte{1})
 	c.Boxes = 96
 	hash := label.Ref(label.EpochCore, wire.Marshal(c))
-	boxes := must[[]box](t)((&Draft{}).boxes(hash, [32]byte{2}, [32]byte{1}, 96, dice(1)))
+	boxes := must[[]box](t)((&Draft{}).boxes(hash, [32]byte{2}, &[32]byte{1}, 96, dice(1)))
 	for name, lie := range map[string]func(refs []pageRef){
 		"begins later":     func(r []pageRef) { r[3].First[7] ^= 1 },
 		"ends in the next": func(r []pageRef) { r[4].First = r[3].First; r[4].First[7]++ },
@@ -57,10 +57,10 @@ func TestPageMustLieWhereTheHeaderSays(t *testing.T) {
 		}
 		f := protocol.SignFrame(g.id, protocol.KindEpoch, g.people[0].key, wire.Marshal(b))
 		h := must[*Header](t)(ParseHeader(g.id, f))
-		if err := h.AddPage(2, bodies[2]); err != nil {
+		if err := h.AddPage(g.page(t, bodies[2])); err != nil {
 			t.Fatal(err)
 		}
-		if err := h.AddPage(3, bodies[3]); !errors.Is(err, ErrHeader) || h.HasPage(3) {
+		if err := h.AddPage(g.page(t, bodies[3])); !errors.Is(err, ErrHeader) || h.HasPage(3) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
