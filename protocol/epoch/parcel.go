@@ -92,7 +92,7 @@ func (p parcel) parse(f protocol.Frame) (m manifest, err error) {
 	}
 	whole := len(m.chunks) == 0
 	if version != protocol.Version || len(m.lock) != p.lock || whole != (len(m.sealed) != 0) ||
-		len(m.sealed) > p.whole() || len(m.chunks) == 1 || len(m.chunks) > MaxChunks {
+		len(m.sealed) > p.whole() || (len(m.chunks) == 1 && p.whole() == ChunkSize) || len(m.chunks) > MaxChunks {
 		return manifest{}, p.err
 	}
 	return m, nil
@@ -132,6 +132,9 @@ func (p parcel) assemble(g protocol.GroupID, frames []protocol.Frame) (m manifes
 	}
 	if len(parts) > 0 {
 		m.sealed = slices.Concat(parts...)
+		if len(m.sealed) <= p.whole() {
+			return manifest{}, d, fmt.Errorf("%w: it would have fitted into one frame", p.err)
+		}
 	}
 	return m, d, nil
 }
