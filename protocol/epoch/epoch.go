@@ -1,8 +1,9 @@
-// Package epoch is the key epoch: its header and boxes, the secrets that follow
-// from it, the messages sealed under them, the mailboxes and envelopes that
-// carry everything, and the three objects of joining (card, request, Welcome).
-// All of it is functions over values; who may issue, write or join is asked of
-// the caller.
+// Package epoch is the key epoch: its header, boxes and pages, the secrets that
+// follow from it, the messages sealed under them, the mailboxes and envelopes that
+// carry everything, the three objects of joining (card, request, Welcome), and the
+// two of repair: the ReBox for a device that was left out, and the inbox items by
+// which devices tell the organisers. All of it is functions over values; who may
+// issue, write or join is asked of the caller.
 //
 // Start with IssueEpoch, which makes an epoch for a list of recipients, and
 // ParseHeader with Header.Open on the other side; both give Keys, which seal and
@@ -10,14 +11,18 @@
 //
 // What is promised: what is parsed re-encodes to the same bytes; every list has
 // a Max; bad input changes nothing and uses up no key; no message key is given
-// out twice; one frame is one envelope per mailbox, whoever seals it; secrets
-// cannot be printed, compared with == or encoded by accident. Nothing here reads
-// a clock; randomness is an argument, except that crypto/hpke takes its own for
-// each box. The values are not safe for concurrent use. Spec 30 is the byte table.
+// out twice, also not by keys restored from their newest records; one frame is one
+// envelope per mailbox, whoever seals it; secrets cannot be printed, compared with
+// == or encoded by accident. Nothing here reads a clock; randomness is an argument,
+// except that crypto/hpke takes its own for each box. The values are not safe for
+// concurrent use. Spec 30 is the byte table.
 //
-// Known holes: epochs of more than 48 devices are read but not yet made, nor are
-// epochs issued by authors. Secrets are dropped, not wiped: the runtime may have
-// copied them, and memory that was freed can be read until it is reused.
+// Known holes: secrets are dropped, not wiped: the runtime may have copied them,
+// and memory that was freed can be read until it is reused. Who holds an epoch's
+// organisers' secret is not known from outside, so that an organiser's device left
+// out of it by mistake shows only when it opens. The tree and chains of a Welcome
+// or a ReBox are not bound to the header: an organiser who hands out wrong ones is
+// found when messages do not open.
 package epoch
 
 import (

@@ -240,27 +240,26 @@ func parseInbox(d identity.DeviceID, padded []byte) (InboxItem, error) {
 		return nil, ErrInbox
 	}
 	var item InboxItem
-	var by identity.DeviceID
 	switch p.Kind {
 	case InboxRescue:
 		var b rescueBody
 		err = wire.Unmarshal(p.Body, protocol.RoomSmall, &b)
-		item, by = RescueItem{Counter: b.Counter, Seed: RescueSeedFromBytes(b.Seed)}, b.Device
+		item = RescueItem{Counter: b.Counter, Seed: RescueSeedFromBytes(b.Seed)}
 	case InboxRequest:
 		var b requestItemBody
 		err = wire.Unmarshal(p.Body, protocol.RoomSmall, &b)
-		item, by = RequestItem{KeyUpdate: b.KeyUpdate, Newest: b.Newest}, b.Device
+		item = RequestItem{KeyUpdate: b.KeyUpdate, Newest: b.Newest}
 	case InboxResponse:
-		item, by = ResponseItem{Body: p.Body}, d
+		item = ResponseItem{Body: p.Body}
 	case InboxKeyUpdate:
-		item, by = KeyUpdateItem{Frame: p.Body}, d
+		item = KeyUpdateItem{Frame: p.Body}
 	default:
 		return nil, fmt.Errorf("%w: unknown kind", ErrInbox)
 	}
-	if err != nil || by != d {
-		return nil, ErrInbox
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInbox, err)
 	}
-	// What may not be sealed is not taken either.
+	// What d may not seal, such as another device's name, is not taken either.
 	if again, err := encodeItem(d, item); err != nil || !slices.Equal(again, p.Body) {
 		return nil, ErrInbox
 	}

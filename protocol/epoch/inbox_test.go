@@ -155,6 +155,8 @@ func TestInboxRefusals(t *testing.T) {
 		"padded one byte less":   {g.forgeItem(t, h, from, context, padTo(small-1, good), nil), ErrInbox},
 		"bucket too large":       {g.forgeItem(t, h, from, context, padTo(inboxRoom(small+1), good), nil), ErrInbox},
 		"padding not zero":       {g.forgeItem(t, h, from, context, nonZero, nil), ErrInbox},
+		"context of an epoch":    {g.forgeItem(t, h, from, inboxContext(g.id, other.ID(), from.id()), padTo(small, good), nil), ErrInbox},
+		"response of a device":   {g.forgeItem(t, h, bob, context, padTo(small, plain(InboxResponse, []byte("oui"))), nil), ErrInbox},
 		"kind 0":                 {item(plain(0, request)), ErrInbox},
 		"kind 5":                 {item(plain(5, request)), ErrInbox},
 		"request of a device":    {item(plain(InboxRequest, ofBob)), ErrInbox},
@@ -185,6 +187,12 @@ func TestInboxRefusals(t *testing.T) {
 		"another's key update": KeyUpdateItem{Frame: keyUpdateFrame(g.id, bob.key)}} {
 		if _, err := SealInbox(g.id, from.key, h, bad); !errors.Is(err, ErrInbox) {
 			t.Errorf("%s: sealed, %v", name, err)
+		}
+	}
+	for name, n := range map[string]int{"not padded": len(good), "one byte less": small - 1, "one byte more": small + 1, "nothing": 0} {
+		f := g.forgeItem(t, h, from, context, make([]byte, n), nil)
+		if _, err := InboxItemEpoch(f); !errors.Is(err, ErrInbox) {
+			t.Errorf("%s: parsed, %v", name, err)
 		}
 	}
 	for i := 0; i < len(real.Body); i += 17 {

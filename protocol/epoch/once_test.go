@@ -209,7 +209,7 @@ func TestErase(t *testing.T) {
 	}
 	org := reader.org
 	reader.EraseOrg()
-	if _, _, ok := reader.Inbox(); ok || bytes.Contains(reader.MarshalBase(), org[:]) || reload(t, reader).Organiser() {
+	if _, _, ok := reader.Inbox(); ok || reader.org != [32]byte{} || bytes.Contains(reader.MarshalBase(), org[:]) || reload(t, reader).Organiser() {
 		t.Error("the organisers' secret is still there")
 	}
 	if err := h.Confirm(reader); err != nil {

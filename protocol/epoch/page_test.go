@@ -2,6 +2,7 @@ package epoch
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/palabre-app/palabre/identity/label"
@@ -61,6 +62,35 @@ func TestPageMustLieWhereTheHeaderSays(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := h.AddPage(g.page(t, bodies[3])); !errors.Is(err, ErrHeader) || h.HasPage(3) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Spec 30 section 2: a page is bounded before its header is known.
+func TestPageBounds(t *testing.T) {
+	var boxes []box
+	for i := range byte(13) {
+		boxes = append(boxes, box{Tag: Tag{i}, Ciphertext: make([]byte, boxCiphertext)})
+	}
+	short := slices.Clone(boxes[:12])
+	short[11].Ciphertext = short[11].Ciphertext[1:]
+	parse := func(p page) error {
+		_, err := ParsePage(protocol.Frame{Kind: protocol.KindPage, Body: wire.Marshal(p)})
+		return err
+	}
+	if err := parse(page{Index: protocol.MaxPages - 1, Boxes: boxes[:12]}); err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range map[string]page{
+		"index 84": {Index: protocol.MaxPages, Boxes: boxes[:12]},
+		"no boxes": {},
+		"13 boxes": {Boxes: boxes},
+		"unsorted": {Boxes: []box{boxes[1], boxes[0]}},
+		"twice":    {Boxes: []box{boxes[1], boxes[1]}},
+		"short":    {Boxes: short},
+	} {
+		if err := parse(p); !errors.Is(err, ErrHeader) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -232,6 +232,18 @@ func TestReBoxRefusals(t *testing.T) {
 			t.Errorf("%s: sealed", name)
 		}
 	}
+	// Refused before anything is opened.
+	for name, b := range map[string]reboxBody{
+		"no lock":         {Version: 1, Sealed: m.sealed},
+		"lock short":      {Version: 1, Lock: m.lock[1:], Sealed: m.sealed},
+		"lock long":       {Version: 1, Lock: append(slices.Clone(m.lock), 0), Sealed: m.sealed},
+		"whole too large": {Version: 1, Lock: m.lock, Sealed: make([]byte, reboxParcel.whole()+1)},
+		"65 chunks":       {Version: 1, Lock: m.lock, Chunks: make([][32]byte, 65)},
+	} {
+		if _, err := ReBoxChunks(protocol.Frame{Kind: protocol.KindReBox, Body: wire.Marshal(b)}); !errors.Is(err, ErrReBox) {
+			t.Errorf("%s: parsed, %v", name, err)
+		}
+	}
 	plain := seal(reboxOf(0))[0]
 	for i := 0; i < len(plain.Body); i += 9 {
 		bad := protocol.SignFrame(testGroup, protocol.KindReBox, d, slices.Clone(plain.Body))

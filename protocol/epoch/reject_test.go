@@ -81,7 +81,7 @@ func TestMustReject(t *testing.T) {
 	rebox := must[[]protocol.Frame](t)(SealReBox(g.id, alice.key, bob.id(), &bob.pub, reboxOf(0), dice(1)))
 	signer := func(identity.DeviceID, *Welcome) (identity.DevicePublic, bool) { return alice.key.Public(), true }
 	giver := func(identity.DeviceID, *ReBox) (identity.DevicePublic, bool) { return alice.key.Public(), true }
-	item := must[protocol.Frame](t)(SealInbox(g.id, bob.key, h, RequestItem{}))
+	item := must[protocol.Frame](t)(SealInbox(g.id, bob.key, h, ResponseItem{Body: []byte("oui")}))
 	stolen := protocol.SignFrame(g.id, protocol.KindInbox, g.people[3].key, item.Body)
 	af, author, authorKeys := g.byAuthor(t, h)
 
