@@ -2,8 +2,10 @@ package engine
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 
+	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/epoch"
 	"github.com/palabre-app/palabre/protocol/group"
@@ -110,16 +112,102 @@ func (e *Engine) chainHeads() []epoch.WelcomeChain {
 	return heads
 }
 
-// sign makes an operation of this device's, puts it into effect and announces it.
+// sign makes an operation of this device's, puts it into effect and announces
+// it. Where there are too many heads, Merges come first.
 func (e *Engine) sign(payload group.Payload) (protocol.OpID, error) {
-	f, err := e.log.NewOp(e.self.device, e.self.memberID, payload, e.newestEpochs(), e.now.Unix())
-	if err != nil {
-		return protocol.OpID{}, err
+	if e.authority.copied {
+		return protocol.OpID{}, ErrCopied
 	}
+	for {
+		f, err := e.log.NewOp(e.self.device, e.self.memberID, payload, e.newestEpochs(), e.now.Unix())
+		if err == nil {
+			return e.putOp(f)
+		}
+		if !errors.Is(err, group.ErrManyHeads) {
+			return protocol.OpID{}, err
+		}
+		if f, err = e.log.NewMerge(e.self.device, e.self.memberID, e.newestEpochs(), e.now.Unix()); err != nil {
+			return protocol.OpID{}, err
+		}
+		if _, err := e.putOp(f); err != nil {
+			return protocol.OpID{}, err
+		}
+	}
+}
+
+func (e *Engine) putOp(f protocol.Frame) (protocol.OpID, error) {
 	if v, err := e.applyOp(f); v != protocol.Accept || err != nil {
 		panic("engine: an own operation was refused")
 	}
-	return protocol.OpID(f.ID(e.id)), e.sealFrame(e.lastOps, e.now.Day(), f, 0)
+	if err := e.sealFrame(e.lastOps, e.now.Day(), f, 0); err != nil {
+		return protocol.OpID{}, err
+	}
+	id := protocol.OpID(f.ID(e.id))
+	if err := e.carryOps(e.lastOps); err != nil {
+		return protocol.OpID{}, err
+	}
+	switch o, _, _ := e.log.Op(id); o.Kind {
+	case group.KindProposal, group.KindVote, group.KindRecoveryVote:
+		return id, e.carryToSuspended()
+	}
+	return id, nil
+}
+
+// carryToSuspended seals what organisers decide, and what it builds on, also
+// into the newest epoch that a suspended organiser has: he still votes, and two
+// of whom one is suspended decide nothing without him.
+func (e *Engine) carryToSuspended() error {
+	for _, m := range e.log.Resolve().Members() {
+		if !m.Suspended {
+			continue
+		}
+		for _, s := range e.keptEpochs() {
+			then, ok := e.log.At(s.header.Core.GovHeads)
+			if !ok || !s.accepted || !slices.ContainsFunc(then.Boxed(), func(d identity.DeviceID) bool {
+				return slices.ContainsFunc(m.Devices, func(x group.Device) bool { return x.ID == d })
+			}) {
+				continue
+			}
+			if err := e.sealOps(s); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return nil
+}
+
+// carryOps seals into an epoch the operations that its own heads do not cover
+// and that came by an older one: of an organiser who is suspended, say. Whoever
+// has this epoch only could not judge what builds on them.
+func (e *Engine) carryOps(id protocol.EpochID) error {
+	s, at := e.epochs[id], carried{id, e.log.Len()}
+	if s == nil || e.authority.carried == at {
+		return nil
+	}
+	e.authority.carried = at
+	return e.sealOps(s)
+}
+
+// sealOps seals into an epoch all operations that its own heads do not cover and
+// that are not in it.
+func (e *Engine) sealOps(s *epochState) error {
+	ops, err := e.log.Between(s.header.Core.GovHeads, e.log.Heads())
+	if errors.Is(err, group.ErrUnknownHead) {
+		return nil
+	}
+	for _, f := range ops {
+		if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// carried is up to where operations were sealed into an epoch.
+type carried struct {
+	epoch protocol.EpochID
+	ops   int
 }
 
 // newestEpochs lists the accepted epochs that nothing has succeeded yet.
