@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 
+	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/epoch"
 	"github.com/palabre-app/palabre/protocol/group"
@@ -133,6 +135,9 @@ func (e *Engine) issue() (bool, error) {
 			return false, err
 		}
 	}
+	if err := e.depositForReturning(s, d.Recipients, parents); err != nil {
+		return false, err
+	}
 	if _, err := e.acceptEpochs(); err != nil {
 		return false, err
 	}
@@ -203,6 +208,50 @@ func (e *Engine) depositHeader(parent, s *epochState) error {
 	n := entry{epoch: parent.header.ID(), day: day, id: protocol.IDOf(envelope), kind: protocol.KindEpoch, item: [16]byte(item[:16])}
 	e.keep(n, envelope)
 	e.announce(n)
+	return nil
+}
+
+// depositForReturning puts the header where devices find it that hold none of
+// the parents, such as those of an organiser who was suspended: under the newest
+// epoch that each may hold.
+func (e *Engine) depositForReturning(s *epochState, recipients []epoch.Recipient, parents []*epochState) error {
+	hold := map[identity.DeviceID]bool{}
+	for _, p := range parents {
+		list, _ := e.log.Holders(p.header.Core.GovHeads)
+		for _, d := range list {
+			hold[d] = true
+		}
+	}
+	for _, r := range recipients {
+		if hold[r.Device] {
+			continue
+		}
+		old := e.newestHeldBy(r.Device)
+		if old == nil || old == s {
+			continue
+		}
+		if err := e.depositHeader(old, s); err != nil {
+			return err
+		}
+		list, _ := e.log.Holders(old.header.Core.GovHeads)
+		for _, d := range list {
+			hold[d] = true
+		}
+	}
+	return nil
+}
+
+// newestHeldBy is the newest epoch here that a device may hold, by the
+// operations that its issuer had seen; nil: none.
+func (e *Engine) newestHeldBy(d identity.DeviceID) *epochState {
+	kept := e.sortedEpochs()
+	slices.Reverse(kept)
+	for _, s := range kept {
+		list, ok := e.log.Holders(s.header.Core.GovHeads)
+		if ok && s.keys != nil && s.accepted && slices.Contains(list, d) {
+			return s
+		}
+	}
 	return nil
 }
 
