@@ -64,7 +64,6 @@ var decoders = map[string]string{
 	"protocol/engine.Engine.applyBatch":    "protocol/engine.FuzzPeerMessage",
 	"protocol/engine.Engine.onClock":       "protocol/engine.FuzzPeerMessage",
 	"protocol/engine.Engine.loadClock":     "row: the last day that was in order",
-	"protocol/engine.Engine.loadGoverning": "row: decisions that were seen",
 	"protocol/engine.invite.link":          "row: an own invite",
 	"protocol/engine.Engine.loadAddresses": "row: own addresses",
 	"protocol/engine.Engine.loadDraft":     "row: an own draft",

@@ -83,6 +83,7 @@ type Engine struct {
 	wants   map[protocol.EnvelopeID]*want
 	refused map[protocol.EnvelopeID]bool
 	planned plans
+	repair  repair
 	version uint64 // counts what the choice of the sending epoch depends on
 	chosen  uint64
 	senders map[senderKey]bool // chains that this Ready must store
@@ -149,7 +150,7 @@ func (e *Engine) settle() error {
 	for changed := true; changed; {
 		changed = false
 		for _, f := range []func() (bool, error){e.openPending, e.acceptEpochs, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
-			e.chooseSending, e.issueIfDue, e.rekeyIfDue, e.flushDrafts} {
+			e.chooseSending, e.issueIfDue, e.rekeyIfDue, e.takeReBox, e.reboxIfDue, e.flushDrafts} {
 			did, err := f()
 			if err != nil {
 				return err

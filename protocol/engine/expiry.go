@@ -209,6 +209,7 @@ func (e *Engine) wake() Time {
 	}
 	earlier(e.planned.issue)
 	earlier(e.planned.acks)
+	earlier(e.repair.due)
 	earlier(e.planned.suspend)
 	if e.mayShred() {
 		earlier(Seconds(e.feedDue))

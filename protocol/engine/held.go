@@ -46,7 +46,7 @@ func parseEntry(k []byte) (entry, error) {
 func (n entry) forCatchUp() bool {
 	switch n.kind {
 	case protocol.KindOp, protocol.KindEpoch, protocol.KindPage, protocol.KindKeyPackage,
-		protocol.KindKeyUpdate, protocol.KindBatch:
+		protocol.KindKeyUpdate, protocol.KindBatch, protocol.KindReBox, protocol.KindChunk:
 		return true
 	}
 	return false

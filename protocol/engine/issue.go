@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 
-	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/epoch"
 	"github.com/palabre-app/palabre/protocol/group"
@@ -215,41 +214,18 @@ func (e *Engine) depositHeader(parent, s *epochState) error {
 // the parents, such as those of an organiser who was suspended: under the newest
 // epoch that each may hold.
 func (e *Engine) depositForReturning(s *epochState, recipients []epoch.Recipient, parents []*epochState) error {
-	hold := map[identity.DeviceID]bool{}
-	for _, p := range parents {
-		list, _ := e.log.Holders(p.header.Core.GovHeads)
-		for _, d := range list {
-			hold[d] = true
-		}
-	}
+	done := map[*epochState]bool{}
 	for _, r := range recipients {
-		if hold[r.Device] {
+		if slices.ContainsFunc(parents, func(p *epochState) bool { return e.given(p, r.Device) }) {
 			continue
 		}
-		old := e.newestHeldBy(r.Device)
-		if old == nil || old == s {
+		old := e.newestGiven(r.Device, s)
+		if old == nil || done[old] {
 			continue
 		}
+		done[old] = true
 		if err := e.depositHeader(old, s); err != nil {
 			return err
-		}
-		list, _ := e.log.Holders(old.header.Core.GovHeads)
-		for _, d := range list {
-			hold[d] = true
-		}
-	}
-	return nil
-}
-
-// newestHeldBy is the newest epoch here that a device may hold, by the
-// operations that its issuer had seen; nil: none.
-func (e *Engine) newestHeldBy(d identity.DeviceID) *epochState {
-	kept := e.sortedEpochs()
-	slices.Reverse(kept)
-	for _, s := range kept {
-		list, ok := e.log.Holders(s.header.Core.GovHeads)
-		if ok && s.keys != nil && s.accepted && slices.Contains(list, d) {
-			return s
 		}
 	}
 	return nil

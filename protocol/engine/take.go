@@ -115,9 +115,14 @@ func (e *Engine) apply(f protocol.Frame, n *entry) (protocol.Verdict, error) {
 		return e.applyPresence(f)
 	case protocol.KindBatch:
 		return e.applyBatch(f)
+	case protocol.KindReBox, protocol.KindChunk:
+		n.shred = n.day + reboxDays
+		e.repair.look = true
 	}
 	// Kept and carried: a newer version knows what it is.
-	n.shred = n.day + protocol.MaxNoticeSeconds/protocol.DaySeconds
+	if n.shred == 0 {
+		n.shred = n.day + protocol.MaxNoticeSeconds/protocol.DaySeconds
+	}
 	return e.checkSigned(f)
 }
 

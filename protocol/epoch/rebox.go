@@ -93,6 +93,17 @@ func ReBoxChunks(f protocol.Frame) (int, error) {
 	return len(m.chunks), err
 }
 
+// ReBoxHasChunk says whether a frame is a chunk of the ReBox whose first frame is
+// given.
+func ReBoxHasChunk(g protocol.GroupID, first, chunk protocol.Frame) bool {
+	m, err := reboxParcel.parse(first)
+	if err != nil || chunk.Kind != protocol.KindChunk {
+		return false
+	}
+	_, err = reboxParcel.parseChunk(chunk, first.ID(g), m.chunks)
+	return err == nil
+}
+
 // OpenReBox opens the frames of one ReBox, in any order, as device self with one
 // of its KEM keys. signer is asked, as in OpenWelcome, for the key of the device
 // that signed, and answers false if that is no operating device of an organiser.

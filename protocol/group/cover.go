@@ -52,6 +52,18 @@ func (l *Log) Holders(heads []protocol.OpID) ([]identity.DeviceID, bool) {
 	return l.holders(heads), true
 }
 
+// Adds returns the operations that certify a device, whether they have effect or
+// not: an AddMember's newest epochs are those that its signer could hand over.
+func (l *Log) Adds(d identity.DeviceID) []Op {
+	var out []Op
+	for _, c := range l.certs[d] {
+		if c.at >= 0 {
+			out = append(out, l.nodes[c.at].op)
+		}
+	}
+	return out
+}
+
 // Uncovered returns the devices that may hold an epoch with these gov_heads and
 // are out by all operations, sorted: who could read, without being in the group,
 // what is sent in the epoch. None: the epoch covers every removal known (spec 40

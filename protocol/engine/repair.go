@@ -1,0 +1,353 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/palabre-app/palabre/identity"
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/epoch"
+)
+
+// This file brings devices back that are in the group but have no box in the
+// epochs in force, without anybody's doing (spec 46): somebody was added while
+// somebody else renewed the keys, say. Every organiser's device looks for them
+// at each change and hands them the keys, sealed to their newest KEM key.
+
+// reboxDays is for how long a ReBox is kept for whom it is for.
+const reboxDays = 30
+
+// maxMissed bounds the bytes of missed originals in one ReBox.
+const maxMissed = 48 << 10
+
+// repair is what this device means to do for others, and what came for it.
+type repair struct {
+	due    Time // when whoever is stranded is brought back; 0: nobody is
+	seen   int  // how many had been brought back by others when that was planned
+	at     uint64
+	served map[senderKey]bool // brought back into an epoch by this device
+	look   bool               // a ReBox, or a piece of one, came
+}
+
+// given says whether a device got an epoch: by a box, or with the Welcome of
+// somebody who held it.
+func (e *Engine) given(s *epochState, d identity.DeviceID) bool {
+	if then, ok := e.log.At(s.header.Core.GovHeads); ok {
+		if _, boxed := slices.BinarySearchFunc(then.Boxed(), d, compareDevices); boxed {
+			return true
+		}
+	}
+	for _, op := range e.log.Adds(d) {
+		if slices.ContainsFunc(op.EpochHeads, func(h protocol.EpochID) bool { return e.descends(h, s.header.ID()) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// newestGiven is the newest epoch here, but one, that a device got; nil: none.
+func (e *Engine) newestGiven(d identity.DeviceID, but *epochState) *epochState {
+	kept := e.sortedEpochs()
+	slices.Reverse(kept)
+	for _, s := range kept {
+		if s != but && s.keys != nil && s.accepted && e.given(s, d) {
+			return s
+		}
+	}
+	return nil
+}
+
+// stranded lists devices of the group that did not get the sending epoch and
+// can be reached under an older one, with that one.
+func (e *Engine) stranded() map[identity.DeviceID]*epochState {
+	s := e.epochs[e.sending]
+	if s == nil || e.asOrganiser() != nil {
+		return nil
+	}
+	out := map[identity.DeviceID]*epochState{}
+	for _, d := range e.log.Resolve().Boxed() {
+		if d == e.self.deviceID || e.ring.Flagged(d) || e.given(s, d) || s.keys.HasChain(d) || e.repair.served[senderKey{e.sending, d}] {
+			continue
+		}
+		if _, ok := e.ring.Newest(d); !ok {
+			continue
+		}
+		if old := e.newestGiven(d, s); old != nil {
+			out[d] = old
+		}
+	}
+	return out
+}
+
+// reboxIfDue plans to bring back whoever is stranded, and does it up to a minute
+// later unless others did meanwhile.
+func (e *Engine) reboxIfDue() (bool, error) {
+	if e.repair.at == e.version && (e.repair.due == 0 || e.now < e.repair.due) {
+		return false, nil
+	}
+	e.repair.at = e.version
+	list := e.stranded()
+	if len(list) == 0 {
+		e.repair.due = 0
+		return false, nil
+	}
+	if e.repair.due == 0 {
+		wait, err := e.randomBelow(int64(issueWait))
+		if err != nil {
+			return false, err
+		}
+		e.repair.due, e.repair.seen = e.now+Time(wait), e.reboxes(list)
+		return false, nil
+	}
+	if e.now < e.repair.due {
+		return false, nil
+	}
+	e.repair.due = 0
+	others := e.reboxes(list) - e.repair.seen
+	for _, d := range sortedDevices(list) {
+		e.serve(d)
+		if others > 0 {
+			others--
+			continue
+		}
+		if err := e.rebox(d, list[d]); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func (e *Engine) serve(d identity.DeviceID) {
+	if e.repair.served == nil {
+		e.repair.served = map[senderKey]bool{}
+	}
+	e.repair.served[senderKey{e.sending, d}] = true
+}
+
+// reboxes counts what lies where the stranded look.
+func (e *Engine) reboxes(list map[identity.DeviceID]*epochState) int {
+	n := 0
+	counted := map[*epochState]bool{}
+	for _, s := range list {
+		if !counted[s] {
+			counted[s] = true
+			n += len(e.held.ofEpoch(s.header.ID(), func(n entry) bool { return n.kind == protocol.KindReBox }))
+		}
+	}
+	return n
+}
+
+func sortedDevices(list map[identity.DeviceID]*epochState) []identity.DeviceID {
+	var out []identity.DeviceID
+	for d := range list {
+		out = append(out, d)
+	}
+	slices.SortFunc(out, compareDevices)
+	return out
+}
+
+func compareDevices(a, b identity.DeviceID) int { return slices.Compare(a[:], b[:]) }
+
+// rebox seals the epochs in force, and what was missed, to a device, and puts it
+// into the common mailbox of an epoch that the device has.
+func (e *Engine) rebox(d identity.DeviceID, old *epochState) error {
+	m, _ := e.log.Resolve().MemberOfDevice(d)
+	operator := e.log.Resolve().IsOrganiser(d)
+	var r epoch.ReBox
+	for _, s := range e.keptEpochs() {
+		if s.header.ID() != e.sending && (e.superseded(s.header.ID()) || len(r.Epochs) == epoch.MaxWelcomeEpochs || e.given(s, d)) {
+			continue
+		}
+		keys, err := s.keys.Export(operator && s.keys.Organiser())
+		if err != nil {
+			return err
+		}
+		r.Epochs = append(r.Epochs, epoch.WelcomeEpoch{Header: s.frame, Keys: keys})
+	}
+	ops, err := e.log.Between(old.header.Core.GovHeads, e.log.Heads())
+	if err != nil {
+		return err
+	}
+	for _, f := range ops {
+		r.Ops = append(r.Ops, f.Marshal())
+	}
+	for _, m := range e.log.Resolve().Members() {
+		for _, x := range m.Devices {
+			for _, f := range e.ring.Frames(x.ID) {
+				r.KeyFrames = append(r.KeyFrames, f.Marshal())
+			}
+		}
+	}
+	if r.Originals, err = e.missed(m.ID, d); err != nil {
+		return err
+	}
+	r.Chains = e.chainHeads()
+	key, _ := e.ring.Newest(d)
+	frames, err := epoch.SealReBox(e.id, e.self.device, d, &key.KEM, r, e.cfg.Random)
+	if err != nil {
+		return fmt.Errorf("bringing a device back: %w", err)
+	}
+	day := e.now.Day()
+	for _, f := range frames {
+		if err := e.sealFrame(old.header.ID(), day, f, day+reboxDays); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// missed lists the newest signed originals since the member came, within a
+// bound: their keys were used up here, so that nothing else would show them.
+func (e *Engine) missed(m identity.MemberID, d identity.DeviceID) ([][]byte, error) {
+	since := int64(-1)
+	for _, op := range e.log.Adds(d) {
+		if since < 0 || op.CreatedAt < since {
+			since = op.CreatedAt
+		}
+	}
+	var ids []protocol.ContentID
+	for id, it := range e.items {
+		if it.content.CreatedAt >= since {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b protocol.ContentID) int {
+		if x := e.items[b].content.CreatedAt - e.items[a].content.CreatedAt; x != 0 {
+			return int(max(-1, min(1, x)))
+		}
+		return slices.Compare(a[:], b[:])
+	})
+	var out [][]byte
+	size := 0
+	for _, id := range ids {
+		b, err := e.row(tableItems, id[:])
+		if err != nil {
+			return nil, err
+		}
+		if b == nil || size+len(b) > maxMissed {
+			continue
+		}
+		size += len(b)
+		out = append(out, b)
+	}
+	return out, nil
+}
+
+// takeReBox looks whether something that came is for this device, and takes it.
+func (e *Engine) takeReBox() (bool, error) {
+	if !e.repair.look {
+		return false, nil
+	}
+	e.repair.look = false
+	did := false
+	for _, s := range e.sortedEpochs() {
+		for _, n := range e.held.ofEpoch(s.header.ID(), func(n entry) bool { return n.kind == protocol.KindReBox }) {
+			f, _, err := e.frameOf(n)
+			if err != nil || f.Device == e.self.deviceID {
+				continue
+			}
+			took, err := e.openReBox(s, f)
+			if err != nil {
+				return did, err
+			}
+			did = did || took
+		}
+	}
+	return did, nil
+}
+
+func (e *Engine) openReBox(s *epochState, f protocol.Frame) (bool, error) {
+	for i := range e.private {
+		k := &e.private[i]
+		if k.gone {
+			continue
+		}
+		if _, ok := epoch.ReBoxKey(e.id, f, e.self.deviceID, k.kem); !ok {
+			continue
+		}
+		frames := []protocol.Frame{f}
+		for _, n := range e.held.ofEpoch(s.header.ID(), func(n entry) bool { return n.kind == protocol.KindChunk }) {
+			if c, _, err := e.frameOf(n); err == nil && epoch.ReBoxHasChunk(e.id, f, c) {
+				frames = append(frames, c)
+			}
+		}
+		r, err := epoch.OpenReBox(e.id, frames, e.self.deviceID, k.kem, e.mayRebox)
+		if err != nil {
+			return false, nil // not all of it is here, or not from who may
+		}
+		e.usedKEM(i)
+		return e.enterByReBox(r), nil
+	}
+	return false, nil
+}
+
+// mayRebox says whether a device acts for an organiser, by the operations that
+// are held and those in the ReBox: these are signed one by one.
+func (e *Engine) mayRebox(d identity.DeviceID, r *epoch.ReBox) (identity.DevicePublic, bool) {
+	for _, b := range r.Ops {
+		f, err := protocol.ParseFrame(b)
+		if err != nil || f.Kind != protocol.KindOp {
+			return identity.DevicePublic{}, false
+		}
+		if _, err := e.takeOp(f); err != nil {
+			return identity.DevicePublic{}, false
+		}
+	}
+	if !e.log.Resolve().IsOrganiser(d) {
+		return identity.DevicePublic{}, false
+	}
+	return e.log.DeviceKey(d)
+}
+
+// enterByReBox puts what a ReBox hands over into use. Keys that are held already
+// stay: those handed over stand where their giver stood.
+func (e *Engine) enterByReBox(r *epoch.ReBox) bool {
+	for _, b := range r.KeyFrames {
+		if f, err := protocol.ParseFrame(b); err == nil && (f.Kind == protocol.KindKeyPackage || f.Kind == protocol.KindKeyUpdate) {
+			e.applyKeyFrame(f) //nolint:errcheck // what cannot be judged comes again by other ways
+		}
+	}
+	did := false
+	for _, we := range r.Epochs {
+		f, err := protocol.ParseFrame(we.Header)
+		if err != nil {
+			continue
+		}
+		if pub, ok := e.log.DeviceKey(f.Device); !ok || !f.Verify(e.id, pub) {
+			continue
+		}
+		h, err := epoch.ParseHeader(e.id, f)
+		if err != nil {
+			continue
+		}
+		keys, err := epoch.ParseExport(we.Keys)
+		if err != nil || h.Confirm(keys) != nil {
+			continue
+		}
+		s := e.epochs[h.ID()]
+		if s != nil && (s.keys != nil || s.erased) {
+			continue
+		}
+		if s == nil {
+			s = &epochState{header: h, frame: we.Header, arrived: e.now}
+			e.epochs[h.ID()] = s
+		}
+		e.adopt(s, keys)
+		for _, d := range keys.Senders() {
+			e.dirty(h.ID(), d)
+		}
+		e.putEpoch(s)
+		did = true
+	}
+	for _, c := range r.Chains {
+		if _, _, ok := e.chains[c.Device].head(); did && !ok {
+			e.storeFirst(c.Device, c.Seq, c.Content)
+		}
+	}
+	if did {
+		for _, b := range r.Originals {
+			e.takeOriginal(b)
+		}
+	}
+	return did
+}
