@@ -88,7 +88,7 @@ func (s *scenario) run() error {
 		HintTwice: s.random.Float64() * 0.2, HintDelay: engine.Seconds(s.random.Int64N(60)), LinkCut: s.random.Float64() * 0.1}
 	s.logf("%d nodes, %+v", len(names), s.Faults)
 	for range 12 + s.random.IntN(14) {
-		if err := s.act(); err != nil && s.breach == nil && !s.allowed(err) {
+		if err := s.act(); err != nil && s.breach == nil && !s.allowed(err) && !(s.governs && allowedToGovern(err)) {
 			return err
 		}
 		if s.governs && s.random.IntN(2) == 0 {
