@@ -94,6 +94,8 @@ type Engine struct {
 	clock        clock
 	feedDue      int64 // unix seconds at which what people see may change by itself; 0: never
 	gateStale    bool
+	active       activity
+	risk         bool // whether the last erasing was at high risk
 	rejudge      bool
 	retry        bool
 	ready        Ready

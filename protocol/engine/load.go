@@ -99,6 +99,7 @@ func (e *Engine) load() error {
 	}
 	e.noteCovered()
 	e.loadPresence()
+	e.loadActivity()
 	return nil
 }
 

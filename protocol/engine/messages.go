@@ -120,7 +120,7 @@ func (e *Engine) storeOriginal(id protocol.ContentID, original []byte, c protoco
 	if err != nil {
 		panic("engine: a content that was checked does not parse")
 	}
-	if e.storeLate(id, original, c) {
+	if e.outlived(c) || e.storeLate(id, original, c) {
 		return
 	}
 	notice := e.show(id, o.Device, c, author)
@@ -130,6 +130,9 @@ func (e *Engine) storeOriginal(id protocol.ContentID, original []byte, c protoco
 		it.shred = 0 // names are kept until newer ones replace them
 	} else if it.shred <= e.now.Day() {
 		it.shred = e.now.Day() + 1
+	}
+	if e.policy().HighRisk && it.shred != 0 {
+		it.shred = min(it.shred, max(protocol.DayOf(c.CreatedAt+e.textSeconds()), e.now.Day())+1)
 	}
 	e.put(tableItems, id[:], original, it.shred)
 	if c.Type == protocol.TypeEdit && c.ExpiresAt > e.now.Unix() {

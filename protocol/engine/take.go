@@ -111,7 +111,7 @@ func (e *Engine) apply(f protocol.Frame, n *entry) (protocol.Verdict, error) {
 		n.shred = n.day + 30
 		return e.applyAck(f)
 	case protocol.KindPresence:
-		n.shred = e.now.Day() + 2
+		n.shred = n.day + protocol.Day(e.byRisk(presenceDays, presenceDaysRisk))
 		return e.applyPresence(f)
 	case protocol.KindBatch:
 		return e.applyBatch(f)
