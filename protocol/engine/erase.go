@@ -239,8 +239,12 @@ type activity struct {
 }
 
 // isActive says whether a device signed something in the last 14 days (3 at high
-// risk). Epochs are not waited for from one that did not.
+// risk). Epochs are not waited for from one that did not. Who was away has heard
+// of nobody, and takes everybody for active until members are connected.
 func (e *Engine) isActive(d identity.DeviceID) bool {
+	if late := e.lateFrom(); late == 0 || e.now < late || !e.mayShred() {
+		return true
+	}
 	a := &e.active
 	if a.dated == nil || a.version != e.version {
 		a.dated, a.version = map[identity.DeviceID]int64{}, e.version
