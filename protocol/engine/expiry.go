@@ -182,7 +182,9 @@ func (e *Engine) wake() Time {
 		earlier(p.until)
 	}
 	earlier(e.planned.issue)
-	earlier(e.planned.acks)
+	if !e.frozen {
+		earlier(e.planned.acks)
+	}
 	if e.mayShred() {
 		earlier(Seconds(e.feedDue))
 		earlier(e.nextErase())

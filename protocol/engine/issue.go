@@ -52,7 +52,7 @@ func (e *Engine) issueIfDue() (bool, error) {
 }
 
 func (e *Engine) needsEpoch() (bool, error) {
-	if e.asOrganiser() != nil {
+	if e.asOrganiser() != nil || e.frozen {
 		return false, nil
 	}
 	if e.sending == (protocol.EpochID{}) {

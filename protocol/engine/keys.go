@@ -106,7 +106,7 @@ func (e *Engine) usedKEM(i int) {
 // rekeyIfDue publishes a new KEM key after the newest one was used. A device
 // near the end of its messages in the epoch asks for the next epoch with it.
 func (e *Engine) rekeyIfDue() (bool, error) {
-	if e.lastOps == (protocol.EpochID{}) || !e.log.Resolve().IsMember(e.self.memberID) {
+	if e.frozen || e.lastOps == (protocol.EpochID{}) || !e.log.Resolve().IsMember(e.self.memberID) {
 		return false, nil
 	}
 	heal := false
@@ -207,7 +207,7 @@ func (e *Engine) noteAck(f protocol.Frame) {
 // tickKeys acknowledges keys that are newly held, and erases own keys that no
 // box will be sealed to any more.
 func (e *Engine) tickKeys() error {
-	if e.planned.acks != 0 && e.now >= e.planned.acks && e.lastOps != (protocol.EpochID{}) {
+	if !e.frozen && e.planned.acks != 0 && e.now >= e.planned.acks && e.lastOps != (protocol.EpochID{}) {
 		ids := e.planned.newly
 		e.planned.newly, e.planned.acks = nil, 0
 		for len(ids) > 0 {
@@ -288,11 +288,14 @@ func (e *Engine) laneListed(lane protocol.LanePublic) bool {
 }
 
 // allUseNewer says whether every organiser's device that is active has said that
-// it holds a key newer than key i, which was used.
+// it holds a key newer than key i, which was used. Who seems idle to a device that
+// was away may not be.
 func (e *Engine) allUseNewer(i int) bool {
 	if e.private[i].used == 0 {
 		return false
 	}
+	late := e.lateFrom()
+	inTouch := late != 0 && e.now >= late
 	for _, m := range e.log.Resolve().Members() {
 		if m.Role != group.Organiser {
 			continue
@@ -302,7 +305,7 @@ func (e *Engine) allUseNewer(i int) bool {
 				continue
 			}
 			knows := slices.ContainsFunc(e.private[i+1:], func(k kemKey) bool { return slices.Contains(k.ackedBy, d.ID) })
-			if !knows && e.isActive(d.ID) {
+			if !knows && (!inTouch || e.isActive(d.ID)) {
 				return false
 			}
 		}

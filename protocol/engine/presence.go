@@ -45,7 +45,7 @@ type presence struct {
 // tellPresence announces the own addresses if they changed or run out.
 func (e *Engine) tellPresence() error {
 	a := &e.addresses
-	if e.join != nil || len(a.own) == 0 || e.sending == (protocol.EpochID{}) || !e.log.Resolve().IsMember(e.self.memberID) {
+	if e.join != nil || e.frozen || len(a.own) == 0 || e.sending == (protocol.EpochID{}) || !e.log.Resolve().IsMember(e.self.memberID) {
 		return nil
 	}
 	// What was told goes with its day, everywhere: it is told anew each day.

@@ -112,6 +112,9 @@ func (e *Engine) chainHeads() []epoch.WelcomeChain {
 
 // sign makes an operation of this device's, puts it into effect and announces it.
 func (e *Engine) sign(payload group.Payload) (protocol.OpID, error) {
+	if e.frozen {
+		return protocol.OpID{}, ErrRestored
+	}
 	f, err := e.log.NewOp(e.self.device, e.self.memberID, payload, e.newestEpochs(), e.now.Unix())
 	if err != nil {
 		return protocol.OpID{}, err

@@ -65,6 +65,7 @@ type World struct {
 	posts  []*post
 	breach error
 	digest hash.Hash
+	tap    func(from, to *Node, data []byte) bool // sees every message on a link; false loses it
 }
 
 type pair struct{ from, to *Node }
