@@ -32,7 +32,6 @@ func (e *Engine) tickExpiry() error {
 	if today > e.shredded {
 		e.ready.Persist.ShredBefore = today
 		e.dropShredded(today)
-		e.eraseOldEpochs()
 		if err := e.dropRescue(); err != nil {
 			return err
 		}
@@ -40,7 +39,10 @@ func (e *Engine) tickExpiry() error {
 			return err
 		}
 	}
-	e.shredded = today
+	if at := e.nextErase(); today > e.shredded || at != 0 && e.now >= at || e.policy().HighRisk != e.risk {
+		e.shredded = today
+		e.eraseDue()
+	}
 	return nil
 }
 
@@ -157,34 +159,6 @@ func (e *Engine) pruneKeyFrames() error {
 	})
 }
 
-// eraseOldEpochs erases the secrets of epochs that were superseded for the
-// policy's retention, and what was held under them.
-func (e *Engine) eraseOldEpochs() {
-	keep := Seconds(int64(e.policy().RetentionDays) * protocol.DaySeconds)
-	for _, s := range e.sortedEpochs() {
-		id := s.header.ID()
-		if s.keys == nil || s.covered == 0 || e.now < s.covered+keep || id == e.sending || id == e.lastOps {
-			continue
-		}
-		for _, d := range s.keys.Senders() {
-			e.erase(tableChains, chainKey(id, d))
-		}
-		e.erase(tableSecrets, s.id())
-		e.dropShares(id)
-		for _, n := range e.held.ofEpoch(id, func(entry) bool { return true }) {
-			e.forget(n)
-		}
-		for box, at := range e.mailboxes {
-			if at.epoch == id {
-				delete(e.mailboxes, box)
-			}
-		}
-		s.keys, s.erased = nil, true
-		e.putEpoch(s)
-		e.gateStale = true
-	}
-}
-
 // wake returns when Step(Tick) is due.
 func (e *Engine) wake() Time {
 	var next Time
@@ -208,11 +182,15 @@ func (e *Engine) wake() Time {
 		earlier(p.until)
 	}
 	earlier(e.planned.issue)
-	earlier(e.planned.acks)
-	earlier(e.repair.due)
-	earlier(e.planned.suspend)
+	if !e.frozen {
+		earlier(e.planned.acks)
+		earlier(e.repair.due)
+		earlier(e.planned.suspend)
+	}
 	if e.mayShred() {
 		earlier(Seconds(e.feedDue))
+		earlier(e.nextErase())
+		earlier(e.nextKEM())
 	}
 	earlier(Seconds(int64(e.now.Day()+1) * protocol.DaySeconds))
 	if e.sending != (protocol.EpochID{}) && e.organises() {

@@ -100,8 +100,12 @@ func (h *envelopes) ofEpoch(epoch protocol.EpochID, keep func(entry) bool) []ent
 			list = append(list, n)
 		}
 	}
-	slices.SortFunc(list, func(a, b entry) int { return bytes.Compare(a.key(), b.key()) })
+	sortEntries(list)
 	return list
+}
+
+func sortEntries(list []entry) {
+	slices.SortFunc(list, func(a, b entry) int { return bytes.Compare(a.key(), b.key()) })
 }
 
 // keep stores an envelope and makes it part of reconciliation.

@@ -59,7 +59,7 @@ func (e *Engine) issueIfDue() (bool, error) {
 }
 
 func (e *Engine) needsEpoch() (bool, error) {
-	if !e.organises() {
+	if !e.organises() || e.frozen {
 		return false, nil
 	}
 	if e.sending == (protocol.EpochID{}) {
@@ -135,6 +135,7 @@ func (e *Engine) issue() (bool, error) {
 	s := &epochState{header: h, frame: f.Marshal(), exact: true, arrived: e.now}
 	e.epochs[h.ID()] = s
 	e.adopt(s, keys)
+	e.usedKEM(len(e.private) - 1) // the header has a box for it, too
 	for _, p := range parents {
 		if err := e.depositHeader(p, s); err != nil {
 			return false, err

@@ -62,6 +62,7 @@ func (e *Engine) loadKEM(value []byte) error {
 	if err := wire.Unmarshal(value, 256, &r); err != nil {
 		return err
 	}
+	e.planned.rekey = r.Used != 0 // the newest row is the last one
 	e.private = append(e.private, kemKey{counter: r.Counter, kem: epoch.KEMPrivateFromSeed(r.KEM),
 		lane: epoch.MailKeyFromSeed(r.Lane), frame: r.Frame, used: Time(r.Used), gone: r.Gone})
 	return nil
@@ -105,7 +106,7 @@ func (e *Engine) usedKEM(i int) {
 // rekeyIfDue publishes a new KEM key after the newest one was used. A device
 // near the end of its messages in the epoch asks for the next epoch with it.
 func (e *Engine) rekeyIfDue() (bool, error) {
-	if e.lastOps == (protocol.EpochID{}) || !e.log.Resolve().IsMember(e.self.memberID) {
+	if e.frozen || e.lastOps == (protocol.EpochID{}) || !e.log.Resolve().IsMember(e.self.memberID) {
 		return false, nil
 	}
 	heal := false
@@ -177,13 +178,23 @@ func (e *Engine) applyAck(f protocol.Frame) (protocol.Verdict, error) {
 	if v, err := e.checkSigned(f); v != protocol.Accept || err != nil {
 		return v, err
 	}
-	prefixes, err := group.ParseAck(f)
-	if err != nil {
+	if _, err := group.ParseAck(f); err != nil {
 		return protocol.Reject, nil
 	}
 	m, ok := e.log.Resolve().MemberOfDevice(f.Device)
 	if !ok || m.Role != group.Organiser {
 		return protocol.Ignore, nil
+	}
+	e.signed(f.Device, e.now)
+	e.noteAck(f)
+	return protocol.Accept, nil
+}
+
+// noteAck notes which own keys an acknowledgement names.
+func (e *Engine) noteAck(f protocol.Frame) {
+	prefixes, err := group.ParseAck(f)
+	if err != nil {
+		return
 	}
 	for i := range e.private {
 		k := &e.private[i]
@@ -191,13 +202,12 @@ func (e *Engine) applyAck(f protocol.Frame) (protocol.Verdict, error) {
 			k.ackedBy = append(k.ackedBy, f.Device)
 		}
 	}
-	return protocol.Accept, nil
 }
 
 // tickKeys acknowledges keys that are newly held, and erases own keys that no
 // box will be sealed to any more.
 func (e *Engine) tickKeys() error {
-	if e.planned.acks != 0 && e.now >= e.planned.acks && e.lastOps != (protocol.EpochID{}) {
+	if !e.frozen && e.planned.acks != 0 && e.now >= e.planned.acks && e.lastOps != (protocol.EpochID{}) {
 		ids := e.planned.newly
 		e.planned.newly, e.planned.acks = nil, 0
 		for len(ids) > 0 {
@@ -214,18 +224,15 @@ func (e *Engine) tickKeys() error {
 }
 
 func (e *Engine) dropOldKEM() {
-	days := int64(kemKeyDays)
-	if e.policy().HighRisk {
-		days = kemKeyDaysRisk
-	}
-	inTouch := e.inTouch()
+	late := e.lateFrom()
 	keep := e.private[:0]
 	for i, k := range e.private {
 		newest := i == len(e.private)-1
-		old := inTouch && k.used != 0 && e.now >= k.used+Seconds(days*protocol.DaySeconds)
+		old := late != 0 && k.used != 0 && e.now >= max(late, k.used+e.kemLife()) && e.mayShred()
 		if !newest && !k.gone && (old || e.allUseNewer(i)) {
 			k.gone, k.kem = true, epoch.KEMPrivate{}
 			e.putKEM(&k)
+			e.cutLog()
 		}
 		if k.gone && !e.laneListed(k.lane.Public()) {
 			e.erase(tableKEM, numberKey(k.counter))
@@ -240,15 +247,34 @@ func (e *Engine) dropOldKEM() {
 // as up to date with what the group sealed to it.
 var touchFor = Seconds(600)
 
-// inTouch says whether a member has been connected for a while. Time offline is
-// added to the life of a key: the boxes that were made meanwhile are for it.
-func (e *Engine) inTouch() bool {
+// lateFrom is when this device counts as up to date: a member has been connected
+// for a while then. 0: none is connected. Time offline is added to the life of a
+// key: the boxes that were made meanwhile are for it.
+func (e *Engine) lateFrom() (at Time) {
 	for _, p := range e.peers {
-		if p.class == ClassMember && !p.old && e.now >= p.since+touchFor {
-			return true
+		if p.class == ClassMember && !p.old && (at == 0 || p.since+touchFor < at) {
+			at = p.since + touchFor
 		}
 	}
-	return false
+	return at
+}
+
+// kemLife is how long an old key is kept after it opened something, at most.
+func (e *Engine) kemLife() Time { return days(e.byRisk(kemKeyDays, kemKeyDaysRisk)) }
+
+// nextKEM is when the next old key is due at the latest. 0: none is, or nobody is
+// connected.
+func (e *Engine) nextKEM() (next Time) {
+	late := e.lateFrom()
+	if late == 0 {
+		return 0
+	}
+	for _, k := range e.private[:max(len(e.private)-1, 0)] {
+		if at := max(late, k.used+e.kemLife()); k.used != 0 && !k.gone && (next == 0 || at < next) {
+			next = at
+		}
+	}
+	return next
 }
 
 // laneListed says whether an epoch whose keys are held has the lane.
@@ -261,12 +287,15 @@ func (e *Engine) laneListed(lane protocol.LanePublic) bool {
 	return false
 }
 
-// allUseNewer says whether every organiser's device has said that it holds a
-// key newer than key i, which was used.
+// allUseNewer says whether every organiser's device that is active has said that
+// it holds a key newer than key i, which was used. Who seems idle to a device that
+// was away may not be.
 func (e *Engine) allUseNewer(i int) bool {
 	if e.private[i].used == 0 {
 		return false
 	}
+	late := e.lateFrom()
+	inTouch := late != 0 && e.now >= late
 	for _, m := range e.log.Resolve().Members() {
 		if m.Role != group.Organiser {
 			continue
@@ -276,7 +305,7 @@ func (e *Engine) allUseNewer(i int) bool {
 				continue
 			}
 			knows := slices.ContainsFunc(e.private[i+1:], func(k kemKey) bool { return slices.Contains(k.ackedBy, d.ID) })
-			if !knows {
+			if !knows && (!inTouch || e.isActive(d.ID)) {
 				return false
 			}
 		}

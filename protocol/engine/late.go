@@ -11,8 +11,9 @@ const lateDays = 2
 
 // lateItem is a content that came too late to be shown by itself.
 type lateItem struct {
-	notice protocol.ContentID
-	shred  protocol.Day
+	notice  protocol.ContentID
+	shred   protocol.Day
+	created int64
 }
 
 // storeLate keeps a content that has expired by itself out of sight, unless an
@@ -38,7 +39,7 @@ func (e *Engine) storeLate(id protocol.ContentID, original []byte, c protocol.Co
 			return false
 		}
 	}
-	l := lateItem{notice: notice, shred: e.now.Day() + lateDays}
+	l := lateItem{notice: notice, shred: e.now.Day() + lateDays, created: c.CreatedAt}
 	e.late[id] = l
 	e.put(tableItems, id[:], original, l.shred)
 	return true

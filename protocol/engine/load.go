@@ -92,6 +92,9 @@ func (e *Engine) load() error {
 	if err := meta(keyClock, e.loadClock); err != nil {
 		return err
 	}
+	if err := meta(keyFrozen, func([]byte) error { e.frozen = true; return nil }); err != nil {
+		return err
+	}
 	if err := meta(keyAddresses, e.loadAddresses); err != nil {
 		return err
 	}
@@ -107,6 +110,7 @@ func (e *Engine) load() error {
 	}
 	e.noteCovered()
 	e.loadPresence()
+	e.loadActivity()
 	return nil
 }
 

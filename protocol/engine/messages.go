@@ -120,7 +120,7 @@ func (e *Engine) storeOriginal(id protocol.ContentID, original []byte, c protoco
 	if err != nil {
 		panic("engine: a content that was checked does not parse")
 	}
-	if e.storeLate(id, original, c) {
+	if e.outlived(c) || e.storeLate(id, original, c) {
 		return
 	}
 	notice := e.show(id, o.Device, c, author)
@@ -130,6 +130,9 @@ func (e *Engine) storeOriginal(id protocol.ContentID, original []byte, c protoco
 		it.shred = 0 // names are kept until newer ones replace them
 	} else if it.shred <= e.now.Day() {
 		it.shred = e.now.Day() + 1
+	}
+	if e.policy().HighRisk && it.shred != 0 {
+		it.shred = min(it.shred, max(protocol.DayOf(c.CreatedAt+e.textSeconds()), e.now.Day())+1)
 	}
 	e.put(tableItems, id[:], original, it.shred)
 	if c.Type == protocol.TypeEdit && c.ExpiresAt > e.now.Unix() {
@@ -257,6 +260,9 @@ func (e *Engine) row(t Table, key []byte) ([]byte, error) {
 // write seals a draft in the sending epoch and announces it, or keeps it until
 // there is one. It returns the content id, or false if it waits.
 func (e *Engine) write(d feed.Draft) (protocol.ContentID, bool, error) {
+	if e.frozen {
+		return protocol.ContentID{}, false, ErrRestored
+	}
 	if e.Waiting() || len(e.drafts) > 0 {
 		e.putDraft(d)
 		return protocol.ContentID{}, false, nil
@@ -287,6 +293,9 @@ func waitsForEpoch(err error) bool {
 
 // seal makes one message of a draft.
 func (e *Engine) seal(d feed.Draft) (protocol.ContentID, error) {
+	if e.frozen {
+		return protocol.ContentID{}, ErrRestored
+	}
 	s := e.epochs[e.sending]
 	if e.written(e.sending)+protocol.BucketLarge > ownShare {
 		return protocol.ContentID{}, errShare
@@ -352,7 +361,7 @@ func (e *Engine) dated(created int64) int64 {
 // flushDrafts sends what waited, once there is an epoch to send it in. What
 // expired meanwhile is dropped.
 func (e *Engine) flushDrafts() (bool, error) {
-	if e.Waiting() || len(e.drafts) == 0 {
+	if e.Waiting() || len(e.drafts) == 0 || e.frozen {
 		return false, nil
 	}
 	if !e.log.Resolve().IsMember(e.self.memberID) {

@@ -12,7 +12,9 @@ import (
 const (
 	maxPresenceAddrs = 8
 	presenceSeconds  = 48 * 3600
-	presencePerDay   = 4
+	// at high risk
+	presenceSecondsRisk = 24 * 3600
+	presencePerDay      = 4
 )
 
 // Addresses tells the engine where this device can be dialled now. It becomes a
@@ -34,6 +36,7 @@ type presence struct {
 	own    []string
 	told   []string // what the members were told last
 	until  int64
+	life   int64 // seconds for which they were told; 0 after a restart
 	day    protocol.Day
 	count  int // items on that day
 	others map[identity.DeviceID]presenceBody
@@ -42,10 +45,12 @@ type presence struct {
 // tellPresence announces the own addresses if they changed or run out.
 func (e *Engine) tellPresence() error {
 	a := &e.addresses
-	if e.join != nil || len(a.own) == 0 || e.sending == (protocol.EpochID{}) || !e.log.Resolve().IsMember(e.self.memberID) {
+	if e.join != nil || e.frozen || len(a.own) == 0 || e.sending == (protocol.EpochID{}) || !e.log.Resolve().IsMember(e.self.memberID) {
 		return nil
 	}
-	if slices.Equal(a.own, a.told) && e.now.Unix() < a.until-presenceSeconds/4 {
+	// What was told goes with its day, everywhere: it is told anew each day.
+	life := e.byRisk(presenceSeconds, presenceSecondsRisk)
+	if slices.Equal(a.own, a.told) && protocol.DayOf(a.until-life) == e.now.Day() && a.life == life {
 		return nil
 	}
 	if today := e.now.Day(); a.day != today {
@@ -55,11 +60,12 @@ func (e *Engine) tellPresence() error {
 		return nil
 	}
 	a.count++
-	a.told, a.until = a.own, e.now.Unix()+presenceSeconds
-	e.put(tableMeta, keyAddresses, wire.Marshal(presenceBody{Version: protocol.Version, Addrs: a.told, Expires: a.until}), 0)
+	a.told, a.until, a.life = a.own, e.now.Unix()+life, life
+	gone := e.now.Day() + protocol.Day(e.byRisk(presenceDays, presenceDaysRisk))
+	e.put(tableMeta, keyAddresses, wire.Marshal(presenceBody{Version: protocol.Version, Addrs: a.told, Expires: a.until}), gone)
 	body := wire.Marshal(presenceBody{Version: protocol.Version, Addrs: a.own, Expires: a.until})
 	f := protocol.SignFrame(e.id, protocol.KindPresence, e.self.device, body)
-	return e.sealFrame(e.sending, e.now.Day(), f, e.now.Day()+3)
+	return e.sealFrame(e.sending, e.now.Day(), f, gone)
 }
 
 func (e *Engine) loadAddresses(b []byte) error {
@@ -97,7 +103,9 @@ func (e *Engine) applyPresence(f protocol.Frame) (protocol.Verdict, error) {
 	if p.Expires > e.now.Unix()+presenceSeconds+protocol.DaySeconds || p.Expires <= e.now.Unix() {
 		return protocol.Ignore, nil
 	}
-	e.witness(f.Device, p.Expires-presenceSeconds)
+	e.signed(f.Device, e.now)
+	e.witness(f.Device, p.Expires-e.byRisk(presenceSeconds, presenceSecondsRisk))
+	p.Expires = min(p.Expires, e.now.Unix()+e.byRisk(presenceSeconds, presenceSecondsRisk))
 	e.notePresence(f.Device, p)
 	return protocol.Accept, nil
 }

@@ -98,6 +98,7 @@ func (e *Engine) frameOf(n entry) (protocol.Frame, []byte, error) {
 // apply gives a frame its effect. errUnjudged with Accept keeps it for later;
 // any other verdict than Accept drops it. It sets the entry's shred day.
 func (e *Engine) apply(f protocol.Frame, n *entry) (protocol.Verdict, error) {
+	e.checkOwn(f, n)
 	switch f.Kind {
 	case protocol.KindOp:
 		return e.takeOp(f)
@@ -111,7 +112,7 @@ func (e *Engine) apply(f protocol.Frame, n *entry) (protocol.Verdict, error) {
 		n.shred = n.day + 30
 		return e.applyAck(f)
 	case protocol.KindPresence:
-		n.shred = e.now.Day() + 2
+		n.shred = n.day + protocol.Day(e.byRisk(presenceDays, presenceDaysRisk))
 		return e.applyPresence(f)
 	case protocol.KindBatch:
 		return e.applyBatch(f)

@@ -117,6 +117,9 @@ func (e *Engine) sign(payload group.Payload) (protocol.OpID, error) {
 	if e.authority.copied {
 		return protocol.OpID{}, ErrCopied
 	}
+	if e.frozen {
+		return protocol.OpID{}, ErrRestored
+	}
 	for {
 		f, err := e.log.NewOp(e.self.device, e.self.memberID, payload, e.newestEpochs(), e.now.Unix())
 		if err == nil {

@@ -36,6 +36,34 @@ func (s *State) Expire(now int64) []protocol.ContentID {
 	return protocol.SortIDs(gone)
 }
 
+// ExpireOlder takes out the notices whose first version was made at or before
+// the given time, in unix seconds, with all that amends them, and amendments that
+// old of notices that are not here. It returns the ids of their contents, in
+// ascending order. Names are not touched. It is for groups that shorten what
+// authors wish; as after Expire, the items must not be applied again.
+func (s *State) ExpireOlder(made int64) []protocol.ContentID {
+	var gone []protocol.ContentID
+	for _, t := range s.threads {
+		if t.root != nil && t.root.Content.CreatedAt <= made {
+			gone = append(gone, t.root.ID)
+			for id := range t.amends {
+				gone = append(gone, id)
+			}
+		}
+		if t.root == nil {
+			for id, e := range t.amends {
+				if e.Content.CreatedAt <= made {
+					gone = append(gone, id)
+				}
+			}
+		}
+	}
+	for _, id := range gone {
+		s.remove(s.items[id])
+	}
+	return protocol.SortIDs(gone)
+}
+
 // NextChange returns the next time after now, in unix seconds, at which List or
 // Expire may give something else than at now; until then they give the same if
 // nothing is applied. The second result is false if there is none.

@@ -83,6 +83,9 @@ func (l *link) send(n *Node, data []byte) {
 	}
 	*next = max(*next, l.w.Now+l.w.delay(l.w.Faults.DelayMax))
 	data = slices.Clone(data)
+	if l.w.tap != nil && !l.w.tap(n, to, data) {
+		return
+	}
 	l.w.at(*next, func() {
 		if !l.up {
 			l.w.Counts["message lost"]++

@@ -206,6 +206,9 @@ func (n *Node) commit(b engine.Batch) {
 		b.Puts = slices.DeleteFunc(slices.Clone(b.Puts), func(r engine.Record) bool { return r.Table == tableOfChains })
 	}
 	n.Store.Commit(b)
+	if n.w.Committed != nil {
+		n.w.Committed(n, b)
+	}
 }
 
 func (n *Node) find(p engine.Peer) *link {
