@@ -68,6 +68,7 @@ type Engine struct {
 	amended   map[protocol.ContentID]bool // notices of which amendments came
 	late      map[protocol.ContentID]lateItem
 	full      int // items that the feed had no room for
+	authority authority
 	chains    map[identity.DeviceID]*chain
 	waiting   map[protocol.EnvelopeID]int // bytes of what is held and not yet judged
 	drafts    []draft
@@ -147,7 +148,8 @@ func (e *Engine) settle() error {
 	}
 	for changed := true; changed; {
 		changed = false
-		for _, f := range []func() (bool, error){e.openPending, e.acceptEpochs, e.retryWaiting, e.chooseSending, e.issueIfDue, e.rekeyIfDue, e.flushDrafts} {
+		for _, f := range []func() (bool, error){e.openPending, e.acceptEpochs, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
+			e.chooseSending, e.issueIfDue, e.rekeyIfDue, e.flushDrafts} {
 			did, err := f()
 			if err != nil {
 				return err
@@ -155,6 +157,7 @@ func (e *Engine) settle() error {
 			changed = changed || did
 		}
 	}
+	e.tellAuthority()
 	if err := e.judgeItems(); err != nil {
 		return err
 	}

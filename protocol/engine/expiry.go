@@ -209,11 +209,12 @@ func (e *Engine) wake() Time {
 	}
 	earlier(e.planned.issue)
 	earlier(e.planned.acks)
+	earlier(e.planned.suspend)
 	if e.mayShred() {
 		earlier(Seconds(e.feedDue))
 	}
 	earlier(Seconds(int64(e.now.Day()+1) * protocol.DaySeconds))
-	if e.sending != (protocol.EpochID{}) && e.asOrganiser() == nil {
+	if e.sending != (protocol.EpochID{}) && e.organises() {
 		if at := e.periodOver(); at > e.now {
 			earlier(at) // from then on planned.issue says when
 		}

@@ -29,7 +29,7 @@ func (e *Engine) gate() *Gate {
 		return g
 	}
 	roster := e.log.Resolve()
-	if !roster.IsMember(e.self.memberID) {
+	if !roster.IsMember(e.self.memberID) && !e.leaving() {
 		return g // shut out: there is nobody to talk to
 	}
 	for _, m := range roster.Members() {

@@ -130,6 +130,7 @@ func (e *Engine) taken(id protocol.EnvelopeID) {
 	delete(e.held.unsent, id)
 	e.erase(tableUnsent, id[:])
 	if len(e.held.unsent) == 0 {
+		e.gateStale = true // who has left can go now
 		e.deliver(Event{Kind: EventTaken, Own: true})
 	}
 }

@@ -123,8 +123,13 @@ func (e *Engine) asOrganiser() error {
 	if !ok {
 		return ErrNotMember
 	}
-	if m.Role != group.Organiser {
+	switch {
+	case m.Role != group.Organiser:
 		return ErrNotOrganiser
+	case m.Suspended:
+		return ErrStopped
+	case !e.operates():
+		return ErrNoVoice
 	}
 	return nil
 }

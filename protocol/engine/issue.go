@@ -16,7 +16,9 @@ type plans struct {
 	now   bool // this device signed the removal: no waiting for others
 	rekey bool // the newest own KEM key was used
 	acks  Time // when keys that are newly held are acknowledged
-	newly []protocol.ItemID
+	// suspend is when evidence against an organiser is answered; 0: there is none.
+	suspend Time
+	newly   []protocol.ItemID
 }
 
 // issueWait is the longest that an organiser's device waits for another one to
@@ -52,7 +54,7 @@ func (e *Engine) issueIfDue() (bool, error) {
 }
 
 func (e *Engine) needsEpoch() (bool, error) {
-	if e.asOrganiser() != nil {
+	if !e.organises() {
 		return false, nil
 	}
 	if e.sending == (protocol.EpochID{}) {

@@ -73,6 +73,7 @@ func (e *Engine) load() error {
 		{tableInvites, e.loadInvite},
 		{tableRequests, e.loadRequest},
 		{tableRescue, e.loadRescue},
+		{tableDecided, e.loadDecided},
 	}
 	if err := e.loadKeyFrames(); err != nil {
 		return err
@@ -94,6 +95,13 @@ func (e *Engine) load() error {
 	if err := meta(keyAddresses, e.loadAddresses); err != nil {
 		return err
 	}
+	if err := meta(keyAlarm, func([]byte) error { e.authority.alarm = true; return nil }); err != nil {
+		return err
+	}
+	if err := meta(keyCopied, func([]byte) error { e.authority.copied = true; return nil }); err != nil {
+		return err
+	}
+	e.authority.ledger = e.ledger()
 	if err := e.loadItems(); err != nil {
 		return err
 	}

@@ -252,7 +252,7 @@ func (e *Engine) row(t Table, key []byte) ([]byte, error) {
 // write seals a draft in the sending epoch and announces it, or keeps it until
 // there is one. It returns the content id, or false if it waits.
 func (e *Engine) write(d feed.Draft) (protocol.ContentID, bool, error) {
-	if e.sending == (protocol.EpochID{}) || len(e.drafts) > 0 {
+	if e.Waiting() || len(e.drafts) > 0 {
 		e.putDraft(d)
 		return protocol.ContentID{}, false, nil
 	}
@@ -285,6 +285,9 @@ func (e *Engine) seal(d feed.Draft) (protocol.ContentID, error) {
 	s := e.epochs[e.sending]
 	if e.written(e.sending)+protocol.BucketLarge > ownShare {
 		return protocol.ContentID{}, errShare
+	}
+	if err := e.carryOps(e.sending); err != nil {
+		return protocol.ContentID{}, err
 	}
 	st := e.self.state
 	c := protocol.Content{Type: d.Type, GovHeads: e.log.Heads(), DevSeq: st.Seq + 1, PrevMsg: st.Last,
@@ -344,7 +347,7 @@ func (e *Engine) dated(created int64) int64 {
 // flushDrafts sends what waited, once there is an epoch to send it in. What
 // expired meanwhile is dropped.
 func (e *Engine) flushDrafts() (bool, error) {
-	if e.sending == (protocol.EpochID{}) || len(e.drafts) == 0 {
+	if e.Waiting() || len(e.drafts) == 0 {
 		return false, nil
 	}
 	if !e.log.Resolve().IsMember(e.self.memberID) {

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"encoding/hex"
 	"errors"
 	"slices"
@@ -14,11 +13,25 @@ import (
 
 // Errors of changing who is in a group.
 var (
-	// ErrOrganiser says that organisers cannot be removed.
-	ErrOrganiser = errors.New("an organiser cannot be removed")
+	// ErrOrganiser says that what was asked takes a decision of the organisers:
+	// Suspend, Expel or SetDevices.
+	ErrOrganiser = errors.New("an organiser is not removed by one alone: suspend, or propose to expel")
 	// ErrAlready says that it is so already.
 	ErrAlready = errors.New("it is so already")
 )
+
+// takeOp takes in an operation that others hold. One of this device's own that
+// is new here was signed by a copy of it: from then on this one signs nothing,
+// because two rows under one key are what a thief would make.
+func (e *Engine) takeOp(f protocol.Frame) (protocol.Verdict, error) {
+	rows := e.log.Len() + e.log.HeldCount()
+	v, err := e.applyOp(f)
+	if f.Device == e.self.deviceID && !e.authority.copied && e.log.Len()+e.log.HeldCount() > rows {
+		e.authority.copied = true
+		e.put(tableMeta, keyCopied, []byte{1}, 0)
+	}
+	return v, err
+}
 
 // applyOp takes an operation in. What it changes takes effect in settle.
 func (e *Engine) applyOp(f protocol.Frame) (protocol.Verdict, error) {
@@ -48,19 +61,19 @@ func (e *Engine) applyOp(f protocol.Frame) (protocol.Verdict, error) {
 }
 
 // tellMembers raises an event for every change of who is in the group or what
-// they may do: nobody comes, goes or rises silently.
+// they may do, and of their devices: nobody comes, goes or rises silently.
 func (e *Engine) tellMembers(before, after *group.Roster) {
 	if before == after {
 		return
 	}
-	was := map[identity.MemberID]group.Role{}
+	was := map[identity.MemberID]group.Member{}
 	for _, m := range before.Members() {
-		was[m.ID] = m.Role
+		was[m.ID] = m
 	}
 	for _, m := range after.Members() {
-		role, in := was[m.ID]
+		old, in := was[m.ID]
 		delete(was, m.ID)
-		if !in || role != m.Role {
+		if !in || old.Role != m.Role || old.Suspended != m.Suspended || !sameDevices(old.Devices, m.Devices) {
 			e.deliver(Event{Kind: EventMembers, ID: m.ID.String()})
 		}
 	}
@@ -73,6 +86,10 @@ func (e *Engine) tellMembers(before, after *group.Roster) {
 			e.deliver(Event{Kind: EventRemoved, ID: e.id.String()})
 		}
 	}
+}
+
+func sameDevices(a, b []group.Device) bool {
+	return slices.EqualFunc(a, b, func(x, y group.Device) bool { return x.ID == y.ID && x.Operating == y.Operating })
 }
 
 // Remove takes a member out of the group, named by id or a prefix of at least 6
@@ -89,13 +106,7 @@ func (e *Engine) Remove(now Time, member string) error {
 	if m.Role == group.Organiser {
 		return ErrOrganiser
 	}
-	op := group.RemoveMember{Target: m.ID}
-	for _, d := range slices.Concat(m.Devices, m.Former) {
-		if seq, id, ok := e.chains[d.ID].head(); ok {
-			op.Cutoffs = append(op.Cutoffs, group.Cutoff{Device: d.ID, Seq: seq, Content: id})
-		}
-	}
-	slices.SortFunc(op.Cutoffs, func(a, b group.Cutoff) int { return bytes.Compare(a.Device[:], b.Device[:]) })
+	op := group.RemoveMember{Target: m.ID, Cutoffs: e.cutoffs(m)}
 	if _, err := e.sign(op); err != nil {
 		return err
 	}

@@ -120,7 +120,9 @@ const (
 	EventNotice    EventKind = "notice"  // a notice is new
 	EventChanged   EventKind = "changed" // a notice was edited, cancelled or is in conflict
 	EventExpired   EventKind = "expired"
-	EventMembers   EventKind = "members"   // somebody was added, removed or given a role
+	EventMembers   EventKind = "members"   // somebody was added, removed, suspended, or given a role, a device or a name
+	EventAuthority EventKind = "authority" // an operation or proposal got, lost or changed its effect: see Changes and Authority
+	EventAlarm     EventKind = "alarm"     // an old decision does not hold any more: sending waits for ConfirmAuthority
 	EventRequest   EventKind = "request"   // somebody asks to join
 	EventJoined    EventKind = "joined"    // this device is in the group
 	EventUsedUp    EventKind = "used_up"   // the link that this device joins by lets nobody in any more
@@ -132,7 +134,7 @@ const (
 // Event is one change, without content.
 type Event struct {
 	Kind EventKind
-	ID   string // hex of the notice, request or member that it concerns
+	ID   string // hex of the notice, request, member or operation that it concerns
 	Own  bool   // made by this device
 }
 

@@ -17,6 +17,9 @@ type Status struct {
 	Peers   int    // members connected
 	Unsent  int    // own messages that nobody else holds yet
 	Missing int    // messages known to exist and not held
+	// AuthorityAlarm: a decision that had held for a week does not any more, and
+	// nothing is sent until ConfirmAuthority.
+	AuthorityAlarm bool
 }
 
 // Status returns how the group stands.
@@ -26,6 +29,7 @@ func (e *Engine) Status() Status {
 		return s
 	}
 	roster := e.log.Resolve()
+	s.AuthorityAlarm = e.authority.alarm
 	s.Name, _ = e.feed.GroupName()
 	s.Members = len(roster.Members())
 	s.Removed = !roster.IsMember(e.self.memberID)
@@ -51,10 +55,11 @@ func (e *Engine) Status() Status {
 	return s
 }
 
-// Waiting says that there is no epoch that messages may be sent in now: a removal
-// is known and the keys are not renewed yet. What is written is kept until then.
+// Waiting says that messages cannot be sent now: a removal is known and the keys
+// are not renewed yet, or an alarm is to be confirmed. What is written is kept
+// until then.
 func (e *Engine) Waiting() bool {
-	return e.join == nil && e.sending == (protocol.EpochID{})
+	return e.join == nil && (e.sending == (protocol.EpochID{}) || e.authority.alarm)
 }
 
 // MemberView is one member as people see them.

@@ -10,7 +10,7 @@ import (
 // Tables of a group's storage. Numbers are part of the disk format (spec 65
 // section 7).
 const (
-	tableMeta      Table = 1  // "self", "chain", "genesis", "join", "sending", "addresses", "clock"
+	tableMeta      Table = 1  // "self", "chain", "genesis", "join", "sending", "addresses", "clock", "alarm", "copied"
 	tableOps       Table = 2  // op id -> op frame
 	tableKeyFrames Table = 3  // item id -> key package or key update frame
 	tableEpochs    Table = 4  // epoch id -> epochRecord
@@ -27,6 +27,7 @@ const (
 	tableRescue    Table = 15 // mailbox, index -> envelope for a joiner
 	tableLinks     Table = 16 // device id, chain position -> link of its chain of messages
 	tableShares    Table = 17 // epoch id, device id -> bytes of its envelopes that were taken
+	tableDecided   Table = 18 // op id of an effective decision -> Time at which it was first seen so
 )
 
 var (
@@ -37,6 +38,8 @@ var (
 	keySending   = []byte("sending")
 	keyAddresses = []byte("addresses")
 	keyClock     = []byte("clock")
+	keyAlarm     = []byte("alarm")
+	keyCopied    = []byte("copied")
 )
 
 func chainKey(e protocol.EpochID, d identity.DeviceID) []byte {

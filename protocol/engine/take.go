@@ -100,7 +100,7 @@ func (e *Engine) frameOf(n entry) (protocol.Frame, []byte, error) {
 func (e *Engine) apply(f protocol.Frame, n *entry) (protocol.Verdict, error) {
 	switch f.Kind {
 	case protocol.KindOp:
-		return e.applyOp(f)
+		return e.takeOp(f)
 	case protocol.KindEpoch:
 		return e.applyHeader(f)
 	case protocol.KindKeyPackage, protocol.KindKeyUpdate:
@@ -154,7 +154,7 @@ func (e *Engine) applyBatch(f protocol.Frame) (protocol.Verdict, error) {
 		}
 		switch inner.Kind {
 		case protocol.KindOp:
-			e.applyOp(inner)
+			e.takeOp(inner)
 		case protocol.KindKeyPackage, protocol.KindKeyUpdate:
 			e.applyKeyFrame(inner)
 		}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 
 	"github.com/palabre-app/palabre/protocol"
@@ -110,16 +111,64 @@ func (e *Engine) chainHeads() []epoch.WelcomeChain {
 	return heads
 }
 
-// sign makes an operation of this device's, puts it into effect and announces it.
+// sign makes an operation of this device's, puts it into effect and announces
+// it. Where there are too many heads, Merges come first.
 func (e *Engine) sign(payload group.Payload) (protocol.OpID, error) {
-	f, err := e.log.NewOp(e.self.device, e.self.memberID, payload, e.newestEpochs(), e.now.Unix())
-	if err != nil {
-		return protocol.OpID{}, err
+	if e.authority.copied {
+		return protocol.OpID{}, ErrCopied
 	}
+	for {
+		f, err := e.log.NewOp(e.self.device, e.self.memberID, payload, e.newestEpochs(), e.now.Unix())
+		if err == nil {
+			return e.putOp(f)
+		}
+		if !errors.Is(err, group.ErrManyHeads) {
+			return protocol.OpID{}, err
+		}
+		if f, err = e.log.NewMerge(e.self.device, e.self.memberID, e.newestEpochs(), e.now.Unix()); err != nil {
+			return protocol.OpID{}, err
+		}
+		if _, err := e.putOp(f); err != nil {
+			return protocol.OpID{}, err
+		}
+	}
+}
+
+func (e *Engine) putOp(f protocol.Frame) (protocol.OpID, error) {
 	if v, err := e.applyOp(f); v != protocol.Accept || err != nil {
 		panic("engine: an own operation was refused")
 	}
-	return protocol.OpID(f.ID(e.id)), e.sealFrame(e.lastOps, e.now.Day(), f, 0)
+	if err := e.sealFrame(e.lastOps, e.now.Day(), f, 0); err != nil {
+		return protocol.OpID{}, err
+	}
+	return protocol.OpID(f.ID(e.id)), e.carryOps(e.lastOps)
+}
+
+// carryOps seals into an epoch the operations that its own heads do not cover
+// and that came by an older one: of an organiser who is suspended, say. Whoever
+// has this epoch only could not judge what builds on them.
+func (e *Engine) carryOps(id protocol.EpochID) error {
+	s, at := e.epochs[id], carried{id, e.log.Len()}
+	if s == nil || e.authority.carried == at {
+		return nil
+	}
+	e.authority.carried = at
+	ops, err := e.log.Between(s.header.Core.GovHeads, e.log.Heads())
+	if errors.Is(err, group.ErrUnknownHead) {
+		return nil
+	}
+	for _, f := range ops {
+		if err := e.sealFrame(id, e.now.Day(), f, 0); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// carried is up to where operations were sealed into an epoch.
+type carried struct {
+	epoch protocol.EpochID
+	ops   int
 }
 
 // newestEpochs lists the accepted epochs that nothing has succeeded yet.

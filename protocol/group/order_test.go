@@ -84,12 +84,7 @@ func checkAt(t *testing.T, rnd *rand.Rand, g Genesis, l *Log, devices []identity
 		for _, f := range frames {
 			past[protocol.OpID(f.ID(g.ID()))] = true
 		}
-		for id := range s.ops {
-			if !past[id] {
-				delete(s.ops, id)
-			}
-		}
-		if got, want := dump(r, devices), s.dump(devices); got != want {
+		if got, want := dump(r, devices), s.restrict(past).dump(devices); got != want {
 			t.Fatalf("at heads\ngot\n%s\nwant\n%s", got, want)
 		}
 		for _, id := range heads {

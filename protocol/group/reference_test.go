@@ -1,326 +1,347 @@
 package group
 
 import (
-	"fmt"
+	"maps"
 	"slices"
-	"strings"
 
 	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/wire"
 )
 
-// slow is the text of spec 40 section 6 said once more with plain sets: no
+// slow is the text of spec 40 section 6 said once more with plain maps: no
 // index, no cache, no bitset, nothing shared with the resolver but the structs
-// of the payloads. Limits are left out.
+// of the payloads and their decoder. Limits are left out.
 type slow struct {
 	g    Genesis
-	ops  map[protocol.OpID]Op
-	dev  map[protocol.OpID]identity.DeviceID
+	ops  map[protocol.OpID]slowOp
 	past map[protocol.OpID]map[protocol.OpID]bool
+
+	// Stratum Q.
+	chain  []protocol.OpID // effective decisions
+	drops  map[protocol.OpID][]identity.DeviceID
+	now    slowState
+	remain []protocol.OpID // suspensions, 6.3
+}
+
+type slowOp struct {
+	Op
+	dev  identity.DeviceID
+	what Payload // nil: no effect
+	cert identity.DeviceCert
+}
+
+type slowState struct {
+	cur      protocol.OpID
+	org      map[identity.MemberID][]identity.DeviceID
+	recovery RecoveryPublic
+	policy   Policy
 }
 
 func newSlow(g Genesis, frames []protocol.Frame) *slow {
-	s := &slow{g: g, ops: map[protocol.OpID]Op{}, dev: map[protocol.OpID]identity.DeviceID{}, past: map[protocol.OpID]map[protocol.OpID]bool{}}
+	s := &slow{g: g, ops: map[protocol.OpID]slowOp{}, past: map[protocol.OpID]map[protocol.OpID]bool{}}
 	// Insert whatever can be, until nothing more can be.
 	for again := true; again; {
 		again = false
 		for _, f := range frames {
 			id := protocol.OpID(f.ID(g.ID()))
-			if _, ok := s.ops[id]; ok {
+			if s.has(id) {
 				continue
 			}
-			var o Op
-			if err := wire.Unmarshal(f.Body, 1<<16, &o); err != nil {
-				panic(err)
+			o, what, err := ParseOp(f, g.ID())
+			if err != nil {
+				continue
 			}
 			past := map[protocol.OpID]bool{}
-			ready := o.Seq == 1 || s.has(o.PrevOwn)
+			ready := o.Seq == 1 || s.has(o.PrevOwn) && s.ops[o.PrevOwn].dev == f.Device && s.ops[o.PrevOwn].Seq+1 == o.Seq
 			for _, p := range o.Parents {
 				ready = ready && s.has(p)
 				past[p] = true
-				for q := range s.past[p] {
-					past[q] = true
-				}
+				maps.Copy(past, s.past[p])
 			}
-			if ready && s.certifiedIn(past, o.Member, f.Device) {
-				s.ops[id], s.dev[id], s.past[id] = o, f.Device, past
-				again = true
+			if !ready || !s.certified(past, o.Member, f.Device) {
+				continue
 			}
+			n := slowOp{Op: o, dev: f.Device, what: what}
+			switch p := what.(type) {
+			case AddMember:
+				n.cert = slowCert(p.Cert)
+			case AddDevice:
+				n.cert = slowCert(p.Cert)
+			}
+			if !s.agrees(n, past) {
+				n.what = nil
+			}
+			s.ops[id], s.past[id] = n, past
+			again = true
 		}
 	}
+	s.judge()
 	return s
+}
+
+// judge works out strata Q and S.
+func (s *slow) judge() {
+	s.chain, s.remain, s.drops = nil, nil, map[protocol.OpID][]identity.DeviceID{}
+	s.decide()
+	s.suspend()
+}
+
+// restrict keeps only the given operations.
+func (s *slow) restrict(keep map[protocol.OpID]bool) *slow {
+	c := &slow{g: s.g, ops: map[protocol.OpID]slowOp{}, past: s.past}
+	for id, o := range s.ops {
+		if keep[id] {
+			c.ops[id] = o
+		}
+	}
+	c.judge()
+	return c
 }
 
 func (s *slow) has(id protocol.OpID) bool { _, ok := s.ops[id]; return ok }
 
-func (s *slow) certifiedIn(past map[protocol.OpID]bool, m identity.MemberID, d identity.DeviceID) bool {
-	for _, o := range s.g.Organisers {
-		if o.Cert.Member.ID() == m && o.Cert.Device.ID() == d {
-			return true
-		}
-	}
-	for p := range past {
-		if s.ops[p].Kind == KindAddMember {
-			c := s.cert(p)
-			if c.Member.ID() == m && c.Device.ID() == d {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func (s *slow) cert(id protocol.OpID) identity.DeviceCert {
-	var a AddMember
-	if err := wire.Unmarshal(s.ops[id].Payload, 1<<16, &a); err != nil {
-		panic(err)
-	}
-	var c identity.DeviceCert // its signatures are the log's business
-	if err := wire.Unmarshal(a.Cert, identity.CertSize, &c); err != nil {
+func slowCert(b []byte) (c identity.DeviceCert) {
+	if err := wire.Unmarshal(b, identity.CertSize, &c); err != nil {
 		panic(err)
 	}
 	return c
 }
 
-func get[T any](s *slow, id protocol.OpID) (v T) {
-	if err := wire.Unmarshal(s.ops[id].Payload, 1<<16, &v); err != nil {
-		panic(err)
+// certs lists the certificates of a device in a past, the Genesis included.
+func (s *slow) certs(past map[protocol.OpID]bool, d identity.DeviceID) (out []identity.DeviceCert) {
+	for _, o := range s.g.Organisers {
+		if o.Cert.Device.ID() == d {
+			out = append(out, o.Cert)
+		}
 	}
-	return v
-}
-
-func (s *slow) organiser(m identity.MemberID) bool {
-	return slices.ContainsFunc(s.g.Organisers, func(o Founding) bool { return o.Cert.Member.ID() == m })
-}
-
-func (s *slow) operating(m identity.MemberID, d identity.DeviceID) bool {
-	return slices.ContainsFunc(s.g.Organisers, func(o Founding) bool {
-		return o.Cert.Member.ID() == m && slices.Contains(o.Devices, d)
-	})
-}
-
-// valid lists operations of one kind by an organiser's operating device.
-func (s *slow) valid(k OpKind) (out []protocol.OpID) {
-	for id, o := range s.ops {
-		if o.Kind == k && s.operating(o.Member, s.dev[id]) {
-			out = append(out, id)
+	for p := range past {
+		switch s.ops[p].what.(type) {
+		case AddMember, AddDevice:
+			if s.ops[p].cert.Device.ID() == d {
+				out = append(out, s.ops[p].cert)
+			}
 		}
 	}
 	return out
 }
 
-func (s *slow) dump(devices []identity.DeviceID) string {
-	conflict := func(a, b protocol.OpID) bool {
-		x, y := s.cert(a), s.cert(b)
-		return x.Device.ID() == y.Device.ID() && (x.Device != y.Device || x.Member != y.Member) ||
-			x.Member.ID() == y.Member.ID() && x.Member != y.Member
-	}
-	adds := []protocol.OpID{}
-	for _, a := range s.valid(KindAddMember) {
-		void := slices.ContainsFunc(s.valid(KindAddMember), func(b protocol.OpID) bool { return conflict(a, b) })
-		for _, o := range s.g.Organisers {
-			void = void || o.Cert.Device.ID() == s.cert(a).Device.ID() && o.Cert.Member != s.cert(a).Member
-		}
-		if !void {
-			adds = append(adds, a)
-		}
-	}
-	owner := func(d identity.DeviceID) (identity.MemberID, bool) {
-		for _, o := range s.g.Organisers {
-			if o.Cert.Device.ID() == d {
-				return o.Cert.Member.ID(), true
-			}
-		}
-		for _, a := range adds {
-			if s.cert(a).Device.ID() == d {
-				return s.cert(a).Member.ID(), true
-			}
-		}
-		return identity.MemberID{}, false
-	}
-	removesOf := func(m identity.MemberID) (out []protocol.OpID) {
-		for _, r := range s.valid(KindRemoveMember) {
-			if get[RemoveMember](s, r).Target == m && !s.organiser(m) {
-				out = append(out, r)
-			}
-		}
-		return out
-	}
-	seenAll := func(x protocol.OpID, list []protocol.OpID) bool {
-		for _, r := range list {
-			if !s.past[x][r] {
+func (s *slow) certified(past map[protocol.OpID]bool, m identity.MemberID, d identity.DeviceID) bool {
+	return slices.ContainsFunc(s.certs(past, d), func(c identity.DeviceCert) bool { return c.Member.ID() == m })
+}
+
+// agrees is spec 40 section 4, "What must agree with P(x)".
+func (s *slow) agrees(n slowOp, past map[protocol.OpID]bool) bool {
+	proposal := func(id protocol.OpID) bool { _, ok := s.ops[id].what.(Proposal); return ok && past[id] }
+	listed := func(m identity.MemberID, list []identity.DeviceID) bool {
+		for _, d := range list {
+			certs := s.certs(past, d)
+			if len(certs) == 0 {
 				return false
+			}
+			for _, c := range certs {
+				if c.Member.ID() != m || c.Device != certs[0].Device || c.Member != certs[0].Member {
+					return false
+				}
 			}
 		}
 		return true
 	}
-	member := func(m identity.MemberID) bool {
-		return s.organiser(m) || slices.ContainsFunc(adds, func(a protocol.OpID) bool {
-			return s.cert(a).Member.ID() == m && seenAll(a, removesOf(m))
-		})
-	}
-	byOrganiser := func(d identity.DeviceID) (out []protocol.OpID) {
-		for _, r := range s.valid(KindRemoveDevice) {
-			t := get[RemoveDevice](s, r).Device
-			if m, _ := owner(t); t == d && !s.operating(m, d) {
-				out = append(out, r)
-			}
+	switch p := n.what.(type) {
+	case Proposal:
+		if p.Prev != protocol.OpID(s.g.ID()) && !proposal(p.Prev) {
+			return false
 		}
-		return out
-	}
-	dropsOf := func(d identity.DeviceID) []protocol.OpID {
-		out := byOrganiser(d)
-		for id, o := range s.ops {
-			if o.Kind != KindRemoveDevice || get[RemoveDevice](s, id).Device != d || s.operating(o.Member, s.dev[id]) {
-				continue
-			}
-			m, ok := owner(d)
-			if !ok || m != o.Member || s.operating(m, d) || !member(m) {
-				continue
-			}
-			added := s.organiser(m) && func() bool { w, _ := owner(s.dev[id]); return w == m && s.founding(s.dev[id]) }()
-			for _, a := range adds {
-				added = added || s.past[id][a] && s.cert(a).Device.ID() == s.dev[id] && s.cert(a).Member.ID() == m
-			}
-			for _, r := range append(removesOf(m), byOrganiser(s.dev[id])...) {
-				answered := s.past[r][id]
-				for _, a := range adds {
-					answered = answered || s.past[id][a] && s.past[a][r] && s.cert(a).Device.ID() == s.dev[id]
-				}
-				added = added && answered
-			}
-			if added {
-				out = append(out, id)
-			}
+		switch d := p.Decision.(type) {
+		case GrantOrganiser:
+			return listed(d.Target, d.Devices)
+		case SetDevices:
+			return listed(d.Target, d.Devices)
 		}
-		return out
+	case Vote:
+		if !proposal(p.Proposal) {
+			return false
+		}
+		prev, ok := s.ops[p.Prev].what.(Vote)
+		return p.Seq == 1 || ok && past[p.Prev] && s.ops[p.Prev].Member == n.Member && prev.Seq == p.Seq-1
+	case RecoveryVote:
+		return proposal(p.Proposal)
 	}
-	var lines []string
-	people := map[identity.MemberID]bool{}
+	return true
+}
+
+func (s *slow) genesisState() slowState {
+	st := slowState{cur: protocol.OpID(s.g.ID()), org: map[identity.MemberID][]identity.DeviceID{}, recovery: s.g.Recovery, policy: s.g.Policy}
 	for _, o := range s.g.Organisers {
-		people[o.Cert.Member.ID()] = true
+		st.org[o.Cert.Member.ID()] = o.Devices
 	}
-	for _, a := range adds {
-		people[s.cert(a).Member.ID()] = true
-	}
-	for m := range people {
-		if !member(m) {
-			continue
-		}
-		role := Reader
-		for _, g := range s.valid(KindGrantAuthor) {
-			if get[GrantAuthor](s, g).Target != m {
+	return st
+}
+
+func (s *slow) decision(id protocol.OpID) Decision { return s.ops[id].what.(Proposal).Decision }
+
+// decide is section 6.1.
+func (s *slow) decide() {
+	st := s.genesisState()
+	for {
+		var best protocol.OpID
+		bestWeight, bestVoices, found := 0, 0, false
+		for id, o := range s.ops {
+			p, ok := o.what.(Proposal)
+			if !ok || p.Prev != st.cur {
 				continue
 			}
-			var revokes []protocol.OpID
-			for _, r := range s.valid(KindRevokeAuthor) {
-				if get[RevokeAuthor](s, r).Target == m {
-					revokes = append(revokes, r)
-				}
+			v, ok := s.voices(st, id)
+			if !ok {
+				continue
 			}
-			if seenAll(g, revokes) {
-				role = Author
-			}
-		}
-		if s.organiser(m) {
-			role = Organiser
-		}
-		post := role == Organiser || s.g.Policy.Posting == PostAll || role == Author && s.g.Policy.Posting == PostAuthors
-		line := fmt.Sprintf("%v %v %v:", m, role, post)
-		var devs []string
-		for _, d := range devices {
-			in := s.operating(m, d) && s.founding(d)
-			for _, a := range adds {
-				c := s.cert(a)
-				in = in || c.Member.ID() == m && c.Device.ID() == d && seenAll(a, removesOf(m)) && seenAll(a, dropsOf(d))
-			}
-			if in {
-				devs = append(devs, d.String())
+			w := s.weigh(st, id)
+			if !found || w > bestWeight || w == bestWeight && (v > bestVoices || v == bestVoices && slices.Compare(id[:], best[:]) < 0) {
+				best, bestWeight, bestVoices, found = id, w, v, true
 			}
 		}
-		slices.Sort(devs)
-		for _, d := range devs {
-			line += " " + d
+		if !found {
+			break
 		}
-		lines = append(lines, line)
+		var gone []identity.DeviceID
+		st, gone = s.apply(st, best)
+		s.drops[best] = gone
+		s.chain = append(s.chain, best)
 	}
-	slices.Sort(lines)
-	removals := map[string]bool{}
-	for _, r := range s.valid(KindRemoveMember) {
-		if !s.organiser(get[RemoveMember](s, r).Target) {
-			removals[r.String()] = true
-		}
-	}
-	for id, o := range s.ops {
-		if o.Kind == KindRemoveDevice && slices.Contains(dropsOf(get[RemoveDevice](s, id).Device), id) {
-			removals[id.String()] = true
-		}
-	}
-	var rem []string
-	for r := range removals {
-		rem = append(rem, "removal "+r)
-	}
-	slices.Sort(rem)
-	lines = append(lines, rem...)
-	for _, d := range devices {
-		if c, ok := s.cut(d, owner, adds, removesOf, dropsOf); ok {
-			lines = append(lines, fmt.Sprintf("cut %v %d %v", d, c.Seq, c.Content))
-		}
-	}
-	return strings.Join(lines, "\n") + "\n"
+	s.now = st
 }
 
-func (s *slow) founding(d identity.DeviceID) bool {
-	return slices.ContainsFunc(s.g.Organisers, func(o Founding) bool { return o.Cert.Device.ID() == d })
+func (s *slow) voices(st slowState, q protocol.OpID) (int, bool) {
+	d := s.decision(q)
+	switch x := d.(type) {
+	case Expel:
+		if _, in := st.org[x.Target]; in && len(st.org) == 1 {
+			return 0, false
+		}
+	case GrantOrganiser:
+		if _, in := st.org[x.Target]; in || len(st.org) >= protocol.MaxOrganisers {
+			return 0, false
+		}
+	case SetDevices:
+		if _, in := st.org[x.Target]; !in {
+			return 0, false
+		}
+	}
+	n := 0
+	for m, devices := range st.org {
+		for _, o := range s.ops {
+			if v, ok := o.what.(Vote); ok && v.Proposal == q && o.Member == m && slices.Contains(devices, o.dev) {
+				n++
+				break
+			}
+		}
+	}
+	k := d.Decides()
+	if len(st.org) == 2 && (k == DecideExpel || k == DecideReinstate) {
+		for _, o := range s.ops {
+			if v, ok := o.what.(RecoveryVote); ok && v.Proposal == q && st.recovery.Voted(q, v.Signature) {
+				n++
+				break
+			}
+		}
+	}
+	return n, n >= len(st.org)/2+1
 }
 
-func (s *slow) cut(d identity.DeviceID, owner func(identity.DeviceID) (identity.MemberID, bool), adds []protocol.OpID,
-	removesOf func(identity.MemberID) []protocol.OpID, dropsOf func(identity.DeviceID) []protocol.OpID) (Cutoff, bool) {
-	m, ok := owner(d)
-	if !ok {
-		return Cutoff{}, false
-	}
-	var all []Cutoff
-	readded := func(r protocol.OpID) bool {
-		return slices.ContainsFunc(adds, func(a protocol.OpID) bool { return s.past[a][r] && s.cert(a).Device.ID() == d })
-	}
-	pick := func(list []Cutoff) Cutoff {
-		for _, c := range list {
-			if c.Device == d {
-				return c
+func (s *slow) apply(st slowState, q protocol.OpID) (slowState, []identity.DeviceID) {
+	next := slowState{cur: q, org: maps.Clone(st.org), recovery: st.recovery, policy: st.policy}
+	var gone []identity.DeviceID
+	switch d := s.decision(q).(type) {
+	case Expel:
+		delete(next.org, d.Target)
+	case GrantOrganiser:
+		next.org[d.Target] = d.Devices
+	case SetDevices:
+		for _, x := range st.org[d.Target] {
+			if !slices.Contains(d.Devices, x) {
+				gone = append(gone, x)
 			}
 		}
-		return Cutoff{Device: d}
+		next.org[d.Target] = d.Devices
+	case SetRecovery:
+		next.recovery = RecoveryPublic{}
+		copy(next.recovery[:], d.Key)
+	case SetPolicy:
+		next.policy = d.Policy
 	}
-	for _, r := range removesOf(m) {
-		if !readded(r) {
-			all = append(all, pick(get[RemoveMember](s, r).Cutoffs))
-		}
-	}
-	for _, r := range dropsOf(d) {
-		if !readded(r) {
-			all = append(all, Cutoff(get[RemoveDevice](s, r)))
-		}
-	}
-	if s.g.Policy.Posting == PostAuthors && !s.organiser(m) {
-		for _, r := range s.valid(KindRevokeAuthor) {
-			v := get[RevokeAuthor](s, r)
-			regranted := slices.ContainsFunc(s.valid(KindGrantAuthor), func(g protocol.OpID) bool {
-				return get[GrantAuthor](s, g).Target == m && s.past[g][r]
-			})
-			if v.Target == m && !regranted {
-				all = append(all, pick(v.Cutoffs))
+	return next, gone
+}
+
+// weigh counts the organisers who stand on a candidate.
+func (s *slow) weigh(st slowState, c protocol.OpID) int {
+	n := 0
+	for m := range st.org {
+		for q, o := range s.ops {
+			if _, ok := o.what.(Proposal); ok && s.hangs(st.cur, c, q) && s.last(m, s.taken(st, m, c, q)) == q {
+				n++
+				break
 			}
 		}
 	}
-	if len(all) == 0 {
-		return Cutoff{}, false
-	}
-	return slices.MinFunc(all, func(a, b Cutoff) int {
-		if a.Seq != b.Seq {
-			return int(a.Seq) - int(b.Seq)
+	return n
+}
+
+// hangs says whether q is c or comes after it.
+func (s *slow) hangs(cur, c, q protocol.OpID) bool {
+	for s.has(q) && q != cur {
+		if q == c {
+			return true
 		}
-		return slices.Compare(a.Content[:], b.Content[:])
-	}), true
+		q = s.ops[q].what.(Proposal).Prev
+	}
+	return false
+}
+
+// taken is which devices the path from c to q drops from m.
+func (s *slow) taken(st slowState, m identity.MemberID, c, q protocol.OpID) map[identity.DeviceID]bool {
+	path := []protocol.OpID{q}
+	for q != c {
+		q = s.ops[q].what.(Proposal).Prev
+		path = append(path, q)
+	}
+	slices.Reverse(path)
+	out := map[identity.DeviceID]bool{}
+	for _, q := range path {
+		if _, ok := s.voices(st, q); !ok {
+			break
+		}
+		var gone []identity.DeviceID
+		st, gone = s.apply(st, q)
+		if d, ok := s.decision(q).(SetDevices); ok && d.Target == m {
+			for _, x := range gone {
+				out[x] = true
+			}
+		}
+		for _, x := range st.org[m] {
+			delete(out, x)
+		}
+	}
+	return out
+}
+
+func (s *slow) last(m identity.MemberID, without map[identity.DeviceID]bool) protocol.OpID {
+	var top uint64
+	for _, o := range s.ops {
+		if v, ok := o.what.(Vote); ok && o.Member == m && !without[o.dev] {
+			top = max(top, v.Seq)
+		}
+	}
+	found := map[protocol.OpID]bool{}
+	for _, o := range s.ops {
+		if v, ok := o.what.(Vote); ok && o.Member == m && !without[o.dev] && v.Seq == top {
+			found[v.Proposal] = true
+		}
+	}
+	if len(found) != 1 {
+		return protocol.OpID{}
+	}
+	for q := range found {
+		return q
+	}
+	return protocol.OpID{}
 }

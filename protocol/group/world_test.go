@@ -79,6 +79,8 @@ type world struct {
 	ids    []protocol.OpID
 	seq    map[identity.DeviceID]uint64
 	last   map[identity.DeviceID]protocol.OpID
+
+	epochHeads []protocol.EpochID // of what is signed next
 }
 
 func newWorld(g Genesis) *world {
@@ -97,7 +99,7 @@ func (w *world) sign(a actor, o Op) protocol.OpID {
 // raw signs the device's next operation.
 func (w *world) raw(a actor, kind OpKind, payload []byte, parents ...protocol.OpID) protocol.OpID {
 	d := a.dev()
-	id := w.sign(a, Op{Kind: kind, Seq: w.seq[d] + 1, PrevOwn: w.last[d], Parents: parents, Payload: payload})
+	id := w.sign(a, Op{Kind: kind, Seq: w.seq[d] + 1, PrevOwn: w.last[d], Parents: parents, EpochHeads: w.epochHeads, Payload: payload})
 	w.seq[d]++
 	w.last[d] = id
 	return id
@@ -137,11 +139,15 @@ func (w *world) log(t testing.TB) *Log {
 func dump(r *Roster, devices []identity.DeviceID) string {
 	var b strings.Builder
 	for _, m := range r.Members() {
-		fmt.Fprintf(&b, "%v %v %v:", m.ID, m.Role, r.MayPost(m.ID))
+		fmt.Fprintf(&b, "%v %v %v %v:", m.ID, m.Role, r.MayPost(m.ID), m.Suspended)
 		for _, d := range m.Devices {
 			fmt.Fprintf(&b, " %v", d.ID)
 		}
 		b.WriteString("\n")
+	}
+	fmt.Fprintf(&b, "boxed %v\noperators %v\n", r.Boxed(), r.Operators())
+	for _, d := range r.Decisions() {
+		fmt.Fprintf(&b, "decided %v\n", d.ID)
 	}
 	for _, id := range r.Removals() {
 		fmt.Fprintf(&b, "removal %v\n", id)
