@@ -54,7 +54,7 @@ func (f *face) change(c api.Change) string {
 		device = shorten([]string{c.Device})[0]
 	}
 	said := f.say(key, "by", f.who(&c.By), "target", f.who(c.Target), "what", f.decision(c.Decision, c.Target), "device", device)
-	if !c.Effective && c.What != api.ChangeProposed {
+	if !c.Effective && !c.Open {
 		said += " " + f.say("change.void")
 	}
 	return said

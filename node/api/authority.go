@@ -176,8 +176,9 @@ type Change struct {
 	By        Person  `json:"by"`
 	Target    *Person `json:"target,omitempty"`
 	Device    string  `json:"device,omitempty"`
-	At        string  `json:"at"`        // by the clock of who did it
-	Effective bool    `json:"effective"` // it has its effect; a proposal: it is decided
+	At        string  `json:"at"`             // by the clock of who did it
+	Effective bool    `json:"effective"`      // it has its effect; a proposal: it is decided
+	Open      bool    `json:"open,omitempty"` // a proposal that can be voted for
 }
 
 // What a change is. New ones may come.

@@ -141,7 +141,7 @@ type Event struct {
 	ID    string `json:"id,omitempty"`    // of the notice, request, member or change
 	Own   bool   `json:"own,omitempty"`   // caused on this device
 
-	Change *Change   `json:"change,omitempty"` // what was done, of EventMembers and EventAuthority
+	Change *Change   `json:"change,omitempty"` // of EventAuthority: what was done
 	Stands *Proposed `json:"stands,omitempty"` // the proposal that it was about, if still open
 }
 
@@ -157,5 +157,6 @@ const (
 	EventRemoved  = "removed" // this person is no longer in the group
 	EventTaken    = "taken"   // all own messages were taken by somebody
 
-	EventAuthority = "authority" // organisers did or decided something, or an alarm: see organisers
+	EventAuthority = "authority" // an act or proposal got, changed or lost its effect: see Change
+	EventAlarm     = "alarm"     // see GroupStatus.Alarm
 )

@@ -124,6 +124,10 @@ const (
 	CodeNotOpen             = "not_open"              // the proposal is decided, or passed over
 	CodeImpossibleDecision  = "impossible_decision"   // as things are
 	CodeAlreadySuspended    = "already_suspended"     // the target
+	CodeNotSuspended        = "not_suspended"         // the target
+	CodeNotYourself         = "not_yourself"          // nobody suspends themselves
+	CodeNoVoice             = "no_voice"              // this device does not act for an organiser
+	CodeDevicesBounds       = "devices_bounds"        // an organiser acts with 1 to 4
 	CodeOneSuspension       = "one_suspension"        // this organiser holds another suspended
 	CodeGivenBack           = "given_back"            // suspending again takes the agreement of the organisers
 	CodeNoRecovery          = "no_recovery"           // there is no paper, or it may not speak for this
@@ -154,7 +158,8 @@ func Codes() []string {
 		CodeNoticeCancelled, CodeNeedsNewer, CodeNotAMeeting, CodeNothingChanged,
 		CodeNotOrganiser, CodeMayNotPost, CodeCannotRemoveOrganiser, CodeLastOrganiser, CodeAlreadySo,
 		CodeUnknownRole, CodeUnknownPosting,
-		CodeNotAnOrganiser, CodeOperatingDevice, CodeSuspended, CodeOrganiserLeaves, CodeNotOpen, CodeImpossibleDecision, CodeAlreadySuspended, CodeOneSuspension,
+		CodeNotAnOrganiser, CodeOperatingDevice, CodeSuspended, CodeOrganiserLeaves, CodeNotOpen, CodeImpossibleDecision, CodeAlreadySuspended,
+		CodeNotSuspended, CodeNotYourself, CodeNoVoice, CodeDevicesBounds, CodeOneSuspension,
 		CodeGivenBack, CodeNoRecovery, CodeRecoveryWords, CodeRecoveryWordsNeeded, CodeRecoveryFile, CodePolicyBounds,
 		CodeChainCopied, CodeNoAlarm,
 	}
