@@ -98,6 +98,14 @@ func (c *chain) before(seq uint64, id protocol.ContentID, cut group.Cutoff) bool
 	}
 }
 
+// startBefore says whether message seq came before the start of the chain, with
+// the cut-off's message at or after that start. The Welcome that told the start is
+// then the only word for what the message was.
+func (c *chain) startBefore(seq uint64, cut group.Cutoff) bool {
+	return c.first > 1 && seq < c.first && cut.Seq >= c.first-1 &&
+		(cut.Seq == c.first-1 && cut.Content == c.start || c.before(c.first, c.links[c.first].id, cut) && c.links[c.first].prev == c.start)
+}
+
 // storeLink makes one link of a chain durable.
 func (e *Engine) storeLink(d identity.DeviceID, seq uint64, l chainLink) {
 	e.chainOf(d).add(seq, l)

@@ -317,7 +317,7 @@ func (e *Engine) addsTo(s, parent *epochState) bool {
 }
 
 // isExact audits the boxes of a small group's epoch once its keys are known:
-// every effective device once, and nobody else.
+// every effective device of who is not suspended once, and nobody else.
 func (e *Engine) isExact(s *epochState) bool {
 	if s.exact || !s.header.Core.Inline() {
 		return true
@@ -332,6 +332,9 @@ func (e *Engine) isExact(s *epochState) bool {
 	}
 	var want []epoch.Expected
 	for _, m := range roster.Members() {
+		if m.Suspended {
+			continue
+		}
 		for _, d := range m.Devices {
 			x := epoch.Expected{Member: m.ID, Device: d.ID, Optional: e.ring.Flagged(d.ID)}
 			for _, k := range e.ring.All(d.ID) {

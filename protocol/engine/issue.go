@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 
+	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/epoch"
 	"github.com/palabre-app/palabre/protocol/group"
@@ -15,7 +17,10 @@ type plans struct {
 	issue Time // an epoch is due then; 0: none is
 	now   bool // this device signed the removal: no waiting for others
 	rekey bool // the newest own KEM key was used
-	acks  Time // when keys that are newly held are acknowledged
+	// issued is how many operations were held when this device issued last; 0: it
+	// has not since it was opened.
+	issued int
+	acks   Time // when keys that are newly held are acknowledged
 	// suspend is when evidence against an organiser is answered; 0: there is none.
 	suspend Time
 	newly   []protocol.ItemID
@@ -58,7 +63,9 @@ func (e *Engine) needsEpoch() (bool, error) {
 		return false, nil
 	}
 	if e.sending == (protocol.EpochID{}) {
-		return true, nil
+		// One that this device cannot send in by these operations is not followed by
+		// another one like it.
+		return e.planned.issued != e.log.Len() || e.now >= e.periodOver(), nil
 	}
 	s := e.epochs[e.sending]
 	for _, h := range e.ring.Heals() {
@@ -107,7 +114,7 @@ func (e *Engine) healOpen(s *epochState, h protocol.ItemID) bool {
 
 // issue makes, stores and announces an epoch over all that is known.
 func (e *Engine) issue() (bool, error) {
-	e.planned.issue, e.planned.now = 0, false
+	e.planned.issue, e.planned.now, e.planned.issued = 0, false, e.log.Len()
 	if e.ownLane() == (protocol.LanePublic{}) {
 		return false, nil
 	}
@@ -133,11 +140,63 @@ func (e *Engine) issue() (bool, error) {
 			return false, err
 		}
 	}
+	behind := e.leftBehind(s, parents)
+	if len(behind) > 0 {
+		if err := e.sealKeys(s); err != nil {
+			return false, err
+		}
+	}
+	for _, old := range behind {
+		if err := e.depositHeader(old, s); err != nil {
+			return false, err
+		}
+		if err := e.sealOps(old); err != nil {
+			return false, err
+		}
+	}
 	if _, err := e.acceptEpochs(); err != nil {
 		return false, err
 	}
 	e.putEpoch(s)
 	return true, e.sealAgain(s, parents)
+}
+
+// leftBehind lists the newest epochs of devices that are boxed in a new epoch and
+// were in none of its parents: of an organiser who was given back. They look for
+// the header there.
+func (e *Engine) leftBehind(s *epochState, parents []*epochState) []*epochState {
+	boxed := func(p *epochState, d identity.DeviceID) bool {
+		r, ok := e.log.At(p.header.Core.GovHeads)
+		return ok && p.accepted && slices.Contains(r.Boxed(), d)
+	}
+	var list []*epochState
+	for _, d := range e.log.Resolve().Boxed() {
+		if slices.ContainsFunc(parents, func(p *epochState) bool { return boxed(p, d) }) {
+			continue
+		}
+		for _, old := range e.keptEpochs() {
+			if old != s && boxed(old, d) {
+				if !slices.Contains(list, old) {
+					list = append(list, old)
+				}
+				break
+			}
+		}
+	}
+	return list
+}
+
+// sealKeys seals the newest keys of all devices into an epoch, for who was not in
+// the epochs in which they were told.
+func (e *Engine) sealKeys(s *epochState) error {
+	for _, d := range e.log.Resolve().Boxed() {
+		for _, f := range e.ring.Frames(d) {
+			if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // draftEpoch lists what the next epoch says: every effective device with its

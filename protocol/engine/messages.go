@@ -193,7 +193,12 @@ func (e *Engine) show(id protocol.ContentID, d identity.DeviceID, c protocol.Con
 // standing says whether a cut-off in force leaves an item out.
 func (e *Engine) standing(it *item, id protocol.ContentID) feed.Standing {
 	cut, ok := e.log.Cutoff(it.device, it.content.GovHeads)
-	if !ok || e.chainOf(it.device).before(it.seq, id, cut) {
+	c := e.chainOf(it.device)
+	if !ok || c.before(it.seq, id, cut) {
+		return feed.Normal
+	}
+	// A name that came with the Welcome is kept, so that whoever is stopped has one.
+	if isName(it.content.Type) && c.startBefore(it.seq, cut) {
 		return feed.Normal
 	}
 	return feed.Folded

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/epoch"
 	"github.com/palabre-app/palabre/protocol/group"
@@ -141,7 +142,39 @@ func (e *Engine) putOp(f protocol.Frame) (protocol.OpID, error) {
 	if err := e.sealFrame(e.lastOps, e.now.Day(), f, 0); err != nil {
 		return protocol.OpID{}, err
 	}
-	return protocol.OpID(f.ID(e.id)), e.carryOps(e.lastOps)
+	id := protocol.OpID(f.ID(e.id))
+	if err := e.carryOps(e.lastOps); err != nil {
+		return protocol.OpID{}, err
+	}
+	switch o, _, _ := e.log.Op(id); o.Kind {
+	case group.KindProposal, group.KindVote, group.KindRecoveryVote:
+		return id, e.carryToSuspended()
+	}
+	return id, nil
+}
+
+// carryToSuspended seals what organisers decide, and what it builds on, also
+// into the newest epoch that a suspended organiser has: he still votes, and two
+// of whom one is suspended decide nothing without him.
+func (e *Engine) carryToSuspended() error {
+	for _, m := range e.log.Resolve().Members() {
+		if !m.Suspended {
+			continue
+		}
+		for _, s := range e.keptEpochs() {
+			then, ok := e.log.At(s.header.Core.GovHeads)
+			if !ok || !s.accepted || !slices.ContainsFunc(then.Boxed(), func(d identity.DeviceID) bool {
+				return slices.ContainsFunc(m.Devices, func(x group.Device) bool { return x.ID == d })
+			}) {
+				continue
+			}
+			if err := e.sealOps(s); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return nil
 }
 
 // carryOps seals into an epoch the operations that its own heads do not cover
@@ -153,12 +186,18 @@ func (e *Engine) carryOps(id protocol.EpochID) error {
 		return nil
 	}
 	e.authority.carried = at
+	return e.sealOps(s)
+}
+
+// sealOps seals into an epoch all operations that its own heads do not cover and
+// that are not in it.
+func (e *Engine) sealOps(s *epochState) error {
 	ops, err := e.log.Between(s.header.Core.GovHeads, e.log.Heads())
 	if errors.Is(err, group.ErrUnknownHead) {
 		return nil
 	}
 	for _, f := range ops {
-		if err := e.sealFrame(id, e.now.Day(), f, 0); err != nil {
+		if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
 			return err
 		}
 	}

@@ -157,11 +157,15 @@ func (w *World) lost(n *Node) int {
 func (w *World) members() []*Node {
 	var list []*Node
 	for _, n := range w.nodes {
-		if n.live() && n.joined != 0 && n.removed == 0 {
+		if n.live() && n.joined != 0 && n.removed == 0 && !n.copy && !n.isSuspended() {
 			list = append(list, n)
 		}
 	}
-	return list
+	if len(list) == 0 {
+		return nil
+	}
+	stopped := list[0].suspended()
+	return slices.DeleteFunc(list, func(n *Node) bool { return slices.Contains(stopped, n) })
 }
 
 func (n *Node) roster() string {

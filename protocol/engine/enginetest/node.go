@@ -36,6 +36,7 @@ type Node struct {
 	// removed is when somebody removed it, copied what it had on the disk then.
 	removed engine.Time
 	copied  *Memory
+	copy    bool // of another node
 	// Commits until the phone dies, before (crashIn) or after (crashSent) one; 0: it lives.
 	crashIn, crashSent int
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/engine"
 	"github.com/palabre-app/palabre/protocol/group"
@@ -19,6 +20,7 @@ type story struct {
 	*World
 	people map[string]*Node
 	links  map[string]protocol.Link
+	paper  identity.RecoveryKey
 }
 
 // RunStory runs a script. The error names file and line.
@@ -69,10 +71,18 @@ func (s *story) line(words []string) error {
 		return fmt.Errorf("%w: whose %s", errStory, verb)
 	}
 	n := s.person(args[0])
-	if do, ok := deeds[verb]; ok {
+	do, ok := deeds[verb]
+	if !ok {
+		do, ok = governing[verb]
+	}
+	if ok {
 		return do(s, n, args[1:])
 	}
-	if see, ok := sights[verb]; ok {
+	see, ok := sights[verb]
+	if !ok {
+		see, ok = governed[verb]
+	}
+	if ok {
 		if !n.live() {
 			return errOff
 		}
