@@ -22,8 +22,8 @@ func (w *World) checkEvent(n *Node, ev engine.Event) {
 		n.shown[ev.ID]++
 		removals := 0
 		for _, x := range w.nodes {
-			if x.removed != 0 {
-				removals++
+			if x.out() {
+				removals += 2
 			}
 		}
 		// A removal can hide a notice, and what was missing can bring it back.
@@ -40,6 +40,9 @@ func (w *World) checkEvent(n *Node, ev engine.Event) {
 			}
 			seen[v.Title] = true
 		}
+	}
+	if ev.Kind == engine.EventAuthority {
+		w.noteGone()
 	}
 	if ev.Kind == engine.EventMembers || n.member == (identity.MemberID{}) {
 		for _, m := range n.Engine.Members() {
@@ -141,12 +144,12 @@ func (w *World) canBeTaken(n *Node, members []*Node) bool {
 func (w *World) lost(n *Node) int {
 	count := 0
 	for _, p := range w.posts {
-		if _, err := n.See(p.name); p.author.removed != 0 && err != nil {
+		if _, err := n.See(p.name); p.author.out() && err != nil {
 			count++
 		}
 	}
 	for _, x := range w.nodes {
-		if x.removed != 0 {
+		if x.out() {
 			count += x.changes
 		}
 	}
@@ -195,7 +198,7 @@ func (w *World) checkPost(p *post, members []*Node) error {
 				got = describe(v)
 			}
 		}
-		if got == "nothing" && p.author.removed == 0 {
+		if got == "nothing" && !p.author.out() {
 			return fmt.Errorf("%s does not show %q of %s", n.Name, p.name, p.author.Name)
 		}
 		if first == nil {

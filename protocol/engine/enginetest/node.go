@@ -37,6 +37,7 @@ type Node struct {
 	removed engine.Time
 	copied  *Memory
 	copy    bool // of another node
+	stopped bool // it was suspended: what it wrote may be gone for good
 	// Commits until the phone dies, before (crashIn) or after (crashSent) one; 0: it lives.
 	crashIn, crashSent int
 }

@@ -27,12 +27,19 @@ type scenario struct {
 	link    protocol.Link
 	outside []*Node // not asked in yet
 	written int
+	governs bool // people also govern, beside all else
 }
 
 // RunSeed draws a scenario, runs it with all its faults, heals, and checks. The
 // error names the first promise that did not hold; World.Log is the story.
-func RunSeed(seed uint64, bug Bug) (*World, error) {
-	s := &scenario{World: NewWorld(seed)}
+func RunSeed(seed uint64, bug Bug) (*World, error) { return runSeed(seed, bug, false) }
+
+// RunGovernedSeed is RunSeed with several organisers, who suspend, vote, expel
+// and change the policy.
+func RunGovernedSeed(seed uint64) (*World, error) { return runSeed(seed, NoBug, true) }
+
+func runSeed(seed uint64, bug Bug, governs bool) (*World, error) {
+	s := &scenario{World: NewWorld(seed), governs: governs}
 	s.Bug = bug
 	err := s.run()
 	if err != nil {
@@ -81,8 +88,13 @@ func (s *scenario) run() error {
 		HintTwice: s.random.Float64() * 0.2, HintDelay: engine.Seconds(s.random.Int64N(60)), LinkCut: s.random.Float64() * 0.1}
 	s.logf("%d nodes, %+v", len(names), s.Faults)
 	for range 12 + s.random.IntN(14) {
-		if err := s.act(); err != nil && s.breach == nil && !s.allowed(err) {
+		if err := s.act(); err != nil && s.breach == nil && !s.allowed(err) && !(s.governs && allowedToGovern(err)) {
 			return err
+		}
+		if s.governs && s.random.IntN(2) == 0 {
+			if err := s.govern(); err != nil && s.breach == nil && !s.allowed(err) && !allowedToGovern(err) {
+				return err
+			}
 		}
 		pause := engine.Time(s.random.Int64N(1 << (8 + s.random.IntN(10))))
 		if err := s.Run(pause); err != nil {

@@ -42,6 +42,27 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+// TestGovernedSeeds runs drawn scenarios in which people govern as well.
+func TestGovernedSeeds(t *testing.T) {
+	total := map[string]int{}
+	for seed := range uint64(*seeds) {
+		cryptotest.SetGlobalRandom(t, seed+1)
+		w, err := RunGovernedSeed(seed + 1)
+		if err != nil {
+			t.Errorf("%v\n%s", err, strings.Join(w.Log, "\n"))
+		}
+		for k, n := range w.Counts {
+			total[k] += n
+		}
+	}
+	t.Logf("over %d seeds:\n%s", *seeds, sortedCounts(total))
+	for _, k := range []string{"voted", "suspended", "removed tried"} {
+		if *seeds >= 100 && total[k] == 0 {
+			t.Errorf("in no scenario somebody was %q", k)
+		}
+	}
+}
+
 // failedOnce reads the seeds of scenarios that once failed.
 func failedOnce(t *testing.T) []uint64 {
 	files, err := filepath.Glob("testdata/seeds/*.txt")
