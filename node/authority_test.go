@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,20 @@ import (
 func (p *phone) organisers() api.Organisers {
 	p.w.t.Helper()
 	return call[api.Organisers](p.w.t, p, api.CommandOrganisers, nil)
+}
+
+// governed is all that reading commands show of who may what in a group.
+func governed(t *testing.T, b api.Backend) string {
+	t.Helper()
+	var all []any
+	for _, command := range []string{api.CommandMembers, api.CommandOrganisers, api.CommandDevices, api.CommandPolicy, api.CommandRecovery, api.CommandChanges} {
+		all = append(all, call[any](t, b, command, nil))
+	}
+	doc, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(doc)
 }
 
 // council makes a group whose founder and two more organise, with a reader.
@@ -72,7 +87,7 @@ func TestSuspendAndExpel(t *testing.T) {
 		id[n] = ana.memberOf(n)
 	}
 
-	before := state(t, ana)
+	before := governed(t, ana)
 	for _, c := range []struct {
 		code, command string
 		args          any
@@ -106,7 +121,7 @@ func TestSuspendAndExpel(t *testing.T) {
 	} {
 		refused(t, dia, api.CodeNotOrganiser, c.command, c.args)
 	}
-	if after := state(t, ana); after != before {
+	if after := governed(t, ana); after != before {
 		t.Fatalf("refused commands changed\n%s\nto\n%s", before, after)
 	}
 
@@ -246,7 +261,7 @@ func TestPolicyRecoveryDevices(t *testing.T) {
 	num := func(n int) *int { return &n }
 	word := func(s string) *string { return &s }
 	on := true
-	before := state(t, ana)
+	before := governed(t, ana)
 	for _, a := range []struct {
 		code string
 		args api.PolicySetArgs
@@ -276,7 +291,7 @@ func TestPolicyRecoveryDevices(t *testing.T) {
 	refused(t, ana, api.CodeOperatingDevice, api.CommandDevicesRemove, api.DeviceArgs{Device: own[0].ID})
 	refused(t, ana, api.CodeUnknownID, api.CommandDevicesRemove, api.DeviceArgs{Device: "000000"})
 	refused(t, ana, api.CodeUnknownID, api.CommandDevices, api.DevicesArgs{Member: "000000"})
-	if after := state(t, ana); after != before {
+	if after := governed(t, ana); after != before {
 		t.Fatalf("refused commands changed\n%s\nto\n%s", before, after)
 	}
 
@@ -371,4 +386,35 @@ func TestLeaveIsSaid(t *testing.T) {
 	if l := call[api.Left](t, ana, api.CommandLeave, nil); !l.Done || !l.Told {
 		t.Errorf("Ana left: %+v", l)
 	}
+}
+
+// While nobody is there to renew the keys, the status says why what is written
+// waits.
+func TestStatusSaysWhyMessagesWait(t *testing.T) {
+	w := newWorld(t)
+	ana, ben, chi := w.phone("Ana"), w.phone("Ben"), w.phone("Chi")
+	ana.found(api.GroupCreateArgs{})
+	ana.admit("", ben, chi)
+	w.until("names", func() bool { return chi.memberOf("Ben") != "" && ben.memberOf("Chi") != "" })
+	for _, p := range []*phone{ben, chi} {
+		w.until("links", func() bool { return p.status().Peers == 2 })
+	}
+	ana.stop()
+	w.until("Ana to be gone", func() bool { return chi.status().Peers == 1 && ben.status().Peers == 1 })
+	if s := chi.status().Groups[0]; s.Waiting || s.Because != nil {
+		t.Fatalf("nothing waits yet: %+v", s)
+	}
+	if l := call[api.Left](t, ben, api.CommandLeave, nil); !l.Told {
+		t.Fatalf("Ben left: %+v", l)
+	}
+	w.until("Chi to wait", func() bool { return chi.status().Groups[0].Waiting })
+	if s := chi.status().Groups[0]; s.Because == nil || s.Because.What != api.ChangeLeft || s.Because.By.Name != "Ben" || s.Alarm {
+		t.Fatalf("Chi waits: %+v", s)
+	}
+	if id := post1(t, chi, "patience"); id != "" {
+		t.Errorf("what waits has the id %s", id)
+	}
+	ana = w.start(ana.dir, "Ana")
+	w.until("the keys to be renewed", func() bool { s := chi.status().Groups[0]; return !s.Waiting && s.Because == nil })
+	w.shows([]string{"patience"}, ana, chi)
 }
