@@ -71,6 +71,9 @@ const (
 	Content     Label = "Content"
 	WelcomeBox  Label = "welcome"
 	JoinBox     Label = "join"
+	ReBoxLock   Label = "rebox"
+	ReBoxKey    Label = "rebox key"
+	InboxBox    Label = "inbox item"
 	HedgeKey    Label = "hedge"
 )
 

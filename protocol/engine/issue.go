@@ -140,50 +140,14 @@ func (e *Engine) issue() (bool, error) {
 			return false, err
 		}
 	}
-	behind := e.leftBehind(s, parents)
-	if len(behind) > 0 {
-		if err := e.sealKeys(s); err != nil {
-			return false, err
-		}
-	}
-	for _, old := range behind {
-		if err := e.depositHeader(old, s); err != nil {
-			return false, err
-		}
-		if err := e.sealOps(old); err != nil {
-			return false, err
-		}
+	if err := e.depositForReturning(s, d.Recipients, parents); err != nil {
+		return false, err
 	}
 	if _, err := e.acceptEpochs(); err != nil {
 		return false, err
 	}
 	e.putEpoch(s)
 	return true, e.sealAgain(s, parents)
-}
-
-// leftBehind lists the newest epochs of devices that are boxed in a new epoch and
-// were in none of its parents: of an organiser who was given back. They look for
-// the header there.
-func (e *Engine) leftBehind(s *epochState, parents []*epochState) []*epochState {
-	boxed := func(p *epochState, d identity.DeviceID) bool {
-		r, ok := e.log.At(p.header.Core.GovHeads)
-		return ok && p.accepted && slices.Contains(r.Boxed(), d)
-	}
-	var list []*epochState
-	for _, d := range e.log.Resolve().Boxed() {
-		if slices.ContainsFunc(parents, func(p *epochState) bool { return boxed(p, d) }) {
-			continue
-		}
-		for _, old := range e.keptEpochs() {
-			if old != s && boxed(old, d) {
-				if !slices.Contains(list, old) {
-					list = append(list, old)
-				}
-				break
-			}
-		}
-	}
-	return list
 }
 
 // sealKeys seals the newest keys of all devices into an epoch, for who was not in
@@ -262,6 +226,57 @@ func (e *Engine) depositHeader(parent, s *epochState) error {
 	n := entry{epoch: parent.header.ID(), day: day, id: protocol.IDOf(envelope), kind: protocol.KindEpoch, item: [16]byte(item[:16])}
 	e.keep(n, envelope)
 	e.announce(n)
+	return nil
+}
+
+// depositForReturning puts the header where devices find it that hold none of
+// the parents, such as those of an organiser who was suspended: under the newest
+// epoch that each may hold, with the operations since, and with the newest keys in
+// the new one, which they missed as well.
+func (e *Engine) depositForReturning(s *epochState, recipients []epoch.Recipient, parents []*epochState) error {
+	hold := map[identity.DeviceID]bool{}
+	for _, p := range parents {
+		list, _ := e.log.Holders(p.header.Core.GovHeads)
+		for _, d := range list {
+			hold[d] = true
+		}
+	}
+	for _, r := range recipients {
+		if hold[r.Device] {
+			continue
+		}
+		old := e.newestHeldBy(r.Device)
+		if old == nil || old == s {
+			continue
+		}
+		if err := e.depositHeader(old, s); err != nil {
+			return err
+		}
+		if err := e.sealOps(old); err != nil {
+			return err
+		}
+		if err := e.sealKeys(s); err != nil {
+			return err
+		}
+		list, _ := e.log.Holders(old.header.Core.GovHeads)
+		for _, d := range list {
+			hold[d] = true
+		}
+	}
+	return nil
+}
+
+// newestHeldBy is the newest epoch here that a device may hold, by the
+// operations that its issuer had seen; nil: none.
+func (e *Engine) newestHeldBy(d identity.DeviceID) *epochState {
+	kept := e.sortedEpochs()
+	slices.Reverse(kept)
+	for _, s := range kept {
+		list, ok := e.log.Holders(s.header.Core.GovHeads)
+		if ok && s.keys != nil && s.accepted && slices.Contains(list, d) {
+			return s
+		}
+	}
 	return nil
 }
 

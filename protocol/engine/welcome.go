@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/epoch"
 	"github.com/palabre-app/palabre/protocol/group"
@@ -161,17 +160,12 @@ func (e *Engine) carryToSuspended() error {
 		if !m.Suspended {
 			continue
 		}
-		for _, s := range e.keptEpochs() {
-			then, ok := e.log.At(s.header.Core.GovHeads)
-			if !ok || !s.accepted || !slices.ContainsFunc(then.Boxed(), func(d identity.DeviceID) bool {
-				return slices.ContainsFunc(m.Devices, func(x group.Device) bool { return x.ID == d })
-			}) {
-				continue
+		for _, d := range m.Devices {
+			if s := e.newestHeldBy(d.ID); s != nil {
+				if err := e.sealOps(s); err != nil {
+					return err
+				}
 			}
-			if err := e.sealOps(s); err != nil {
-				return err
-			}
-			break
 		}
 	}
 	return nil

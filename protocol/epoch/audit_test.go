@@ -55,7 +55,7 @@ func TestAuditTellsPadding(t *testing.T) {
 	} {
 		c := g.coreFor(t, org)
 		d := g.draft()
-		boxes := must[[]box](t)(d.boxes(label.Ref(label.EpochCore, wire.Marshal(c)), secret, org, 10, dice(1)))
+		boxes := must[[]box](t)(d.boxes(label.Ref(label.EpochCore, wire.Marshal(c)), secret, &org, 10, dice(1)))
 		spoil(boxes)
 		h := g.handMade(t, c, secret, org, boxes)
 		f := must[Findings](t)(h.Audit(g.open(t, h, 2), g.expected()))

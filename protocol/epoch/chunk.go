@@ -51,71 +51,19 @@ func chunkFrames(g protocol.GroupID, d identity.DeviceKey, manifest protocol.Ite
 	return out
 }
 
-// parseManifest decodes the body of a Welcome frame.
-func parseManifest(f protocol.Frame) (welcomeBody, error) {
-	var b welcomeBody
-	if f.Kind != protocol.KindWelcome {
-		return welcomeBody{}, ErrWelcome
-	}
-	if err := wire.Unmarshal(f.Body, protocol.MaxRoom, &b); err != nil {
-		return welcomeBody{}, fmt.Errorf("%w: %w", ErrWelcome, err)
-	}
-	whole := len(b.Chunks) == 0
-	if b.Version != protocol.Version || whole != (len(b.Sealed) != 0) || len(b.Sealed) > ChunkSize ||
-		len(b.Chunks) == 1 || len(b.Chunks) > MaxChunks {
-		return welcomeBody{}, ErrWelcome
-	}
-	return b, nil
-}
-
-// assemble finds the one Welcome frame and puts its chunks, which may come in
-// any order, together.
-func assemble(g protocol.GroupID, frames []protocol.Frame) (sealed []byte, d identity.DeviceID, err error) {
-	if len(frames) > 1+MaxChunks {
-		return nil, d, ErrWelcome
-	}
-	at := slices.IndexFunc(frames, func(f protocol.Frame) bool { return f.Kind == protocol.KindWelcome })
-	if at < 0 {
-		return nil, d, fmt.Errorf("%w: no welcome frame", ErrWelcome)
-	}
-	manifest, err := parseManifest(frames[at])
-	if err != nil {
-		return nil, d, err
-	}
-	d = frames[at].Device
-	if len(frames) != 1+len(manifest.Chunks) {
-		return nil, d, fmt.Errorf("%w: wrong number of chunks", ErrWelcome)
-	}
-	id := frames[at].ID(g)
-	parts := make([][]byte, len(manifest.Chunks))
-	for i, f := range frames {
-		if i == at {
-			continue
-		}
-		b, err := parseChunk(f, id, manifest.Chunks)
-		if err != nil {
-			return nil, d, err
-		}
-		if f.Device != d || parts[b.Index] != nil {
-			return nil, d, fmt.Errorf("%w: chunk of another device or twice", ErrWelcome)
-		}
-		parts[b.Index] = b.Bytes
-	}
-	return append(manifest.Sealed, slices.Concat(parts...)...), d, nil
-}
-
-func parseChunk(f protocol.Frame, manifest protocol.ItemID, hashes [][32]byte) (chunkBody, error) {
+// parseChunk decodes a chunk frame and checks it against the first frame.
+func (p parcel) parseChunk(f protocol.Frame, manifest protocol.ItemID, hashes [][32]byte) (chunkBody, error) {
 	var b chunkBody
 	if f.Kind != protocol.KindChunk {
-		return b, ErrWelcome
+		return b, p.err
 	}
 	if err := wire.Unmarshal(f.Body, protocol.MaxRoom, &b); err != nil {
-		return b, fmt.Errorf("%w: %w", ErrWelcome, err)
+		return b, fmt.Errorf("%w: %w", p.err, err)
 	}
 	last := int(b.Index) == len(hashes)-1
 	if b.Manifest != manifest || int(b.Index) >= len(hashes) || len(b.Bytes) == 0 || len(b.Bytes) > ChunkSize ||
 		(!last && len(b.Bytes) != ChunkSize) || chunkHash(int(b.Index), b.Bytes) != hashes[b.Index] {
-		return b, fmt.Errorf("%w: chunk is not the one that it names", ErrWelcome)
+		return b, fmt.Errorf("%w: chunk is not the one that it names", p.err)
 	}
 	return b, nil
 }

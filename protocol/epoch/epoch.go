@@ -1,23 +1,28 @@
-// Package epoch is the key epoch: its header and boxes, the secrets that follow
-// from it, the messages sealed under them, the mailboxes and envelopes that
-// carry everything, and the three objects of joining (card, request, Welcome).
-// All of it is functions over values; who may issue, write or join is asked of
-// the caller.
+// Package epoch is the key epoch: its header, boxes and pages, the secrets that
+// follow from it, the messages sealed under them, the mailboxes and envelopes that
+// carry everything, the three objects of joining (card, request, Welcome), and the
+// two of repair: the ReBox for a device that was left out, and the inbox items by
+// which devices tell the organisers. All of it is functions over values; who may
+// issue, write or join is asked of the caller.
 //
-// Start with Issue, which makes an epoch for a list of recipients, and
+// Start with IssueEpoch, which makes an epoch for a list of recipients, and
 // ParseHeader with Header.Open on the other side; both give Keys, which seal and
 // open messages and derive mailboxes.
 //
 // What is promised: what is parsed re-encodes to the same bytes; every list has
 // a Max; bad input changes nothing and uses up no key; no message key is given
-// out twice; one frame is one envelope per mailbox, whoever seals it; secrets
-// cannot be printed, compared with == or encoded by accident. Nothing here reads
-// a clock; randomness is an argument, except that crypto/hpke takes its own for
-// each box. The values are not safe for concurrent use. Spec 30 is the byte table.
+// out twice, also not by keys restored from their newest records; one frame is one
+// envelope per mailbox, whoever seals it; secrets cannot be printed, compared with
+// == or encoded by accident. Nothing here reads a clock; randomness is an argument,
+// except that crypto/hpke takes its own for each box. The values are not safe for
+// concurrent use. Spec 30 is the byte table.
 //
-// Known holes: epochs of more than 48 devices are read but not yet made, nor are
-// epochs issued by authors. Secrets are dropped, not wiped: the runtime may have
-// copied them, and memory that was freed can be read until it is reused.
+// Known holes: secrets are dropped, not wiped: the runtime may have copied them,
+// and memory that was freed can be read until it is reused. Who holds an epoch's
+// organisers' secret is not known from outside, so that an organiser's device left
+// out of it by mistake shows only when it opens. The tree and chains of a Welcome
+// or a ReBox are not bound to the header: an organiser who hands out wrong ones is
+// found when messages do not open.
 package epoch
 
 import (
@@ -42,8 +47,8 @@ var (
 	ErrConfirm = errors.New("the secret in the box does not confirm the epoch")
 	// ErrOrgSecret says the same of the organisers' secret or of the inbox keys.
 	ErrOrgSecret = errors.New("the organisers' secret does not confirm the epoch")
-	// ErrPaged says that the recipients need the paged form.
-	ErrPaged = errors.New("epochs of more than 48 devices cannot be made yet")
+	// ErrAuthor says that an epoch of an author is not what one may be.
+	ErrAuthor = errors.New("an author cannot issue such an epoch")
 	// ErrRecord says that a stored or handed-over record of keys is malformed.
 	ErrRecord = errors.New("malformed key record")
 	// ErrMessage says that a message is malformed or does not open.
@@ -61,7 +66,7 @@ var (
 	// ErrExhausted says that the device has sent MaxGenerations messages in
 	// this epoch.
 	ErrExhausted = errors.New("the device has used all its message keys of this epoch")
-	// ErrTooLarge says that a content or a Welcome does not fit.
+	// ErrTooLarge says that a content, a Welcome, a ReBox or an inbox item does not fit.
 	ErrTooLarge = errors.New("too large to send")
 	// ErrEnvelope says that an envelope does not open in this mailbox.
 	ErrEnvelope = errors.New("envelope does not open")
@@ -72,6 +77,10 @@ var (
 	// ErrWelcome says that a Welcome does not open, is incomplete or is not
 	// signed by who must sign it.
 	ErrWelcome = errors.New("welcome does not open")
+	// ErrReBox says the same of a ReBox.
+	ErrReBox = errors.New("rebox does not open")
+	// ErrInbox says that an inbox item is malformed, or does not open.
+	ErrInbox = errors.New("inbox item does not open")
 )
 
 // expander is the one function from which tree and chains are built:

@@ -44,8 +44,9 @@ func FuzzPage(f *testing.F) {
 	bodies, _ := cutPages([32]byte{2}, boxes)
 	f.Add(bodies[0])
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if p, err := parsePage(body, [32]byte{2}, 0, 2); err == nil {
-			same(t, wire.Marshal(p), body)
+		if p, err := ParsePage(protocol.Frame{Kind: protocol.KindPage, Body: body}); err == nil {
+			same(t, wire.Marshal(p.boxes), body)
+			same(t, p.body, body)
 		}
 	})
 }
@@ -107,10 +108,10 @@ func FuzzWelcome(f *testing.F) {
 		if w, err := parseWelcome(b); err == nil {
 			same(t, w.marshal(), b)
 		}
-		if m, err := parseManifest(protocol.Frame{Kind: protocol.KindWelcome, Body: b}); err == nil {
-			same(t, wire.Marshal(m), b)
+		if m, err := welcomeParcel.parse(protocol.Frame{Kind: protocol.KindWelcome, Body: b}); err == nil {
+			same(t, welcomeParcel.marshal(m), b)
 		}
-		if c, err := parseChunk(protocol.Frame{Kind: protocol.KindChunk, Body: b}, protocol.ItemID{}, hashes); err == nil {
+		if c, err := welcomeParcel.parseChunk(protocol.Frame{Kind: protocol.KindChunk, Body: b}, protocol.ItemID{}, hashes); err == nil {
 			same(t, wire.Marshal(c), b)
 		}
 	})
@@ -160,6 +161,51 @@ func FuzzEnvelope(f *testing.F) {
 			if again, err := m.Seal(got); err == nil {
 				same(t, again, e)
 			}
+		}
+	})
+}
+
+func FuzzReBox(f *testing.F) {
+	key := KEMPrivateFromSeed([32]byte{1})
+	pk := key.Public()
+	d := identity.DeviceKeyFromSeed([32]byte{3})
+	r := reboxOf(0)
+	f.Add(r.marshal())
+	for _, size := range []int{0, 64_900, 70_000} {
+		for _, frame := range must[[]protocol.Frame](f)(SealReBox(testGroup, d, identity.DeviceID{5}, &pk, reboxOf(size), dice(1))) {
+			f.Add(frame.Body)
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if r, err := parseReBox(b); err == nil {
+			same(t, r.marshal(), b)
+		}
+		if m, err := reboxParcel.parse(protocol.Frame{Kind: protocol.KindReBox, Body: b}); err == nil {
+			same(t, reboxParcel.marshal(m), b)
+		}
+	})
+}
+
+func FuzzInbox(f *testing.F) {
+	g := newGroup(f, 3, 53)
+	_, h, _ := g.issue(f)
+	d := g.people[2].key
+	for _, item := range items(g.id, d) {
+		frame := must[protocol.Frame](f)(SealInbox(g.id, d, h, item))
+		f.Add(frame.Body)
+		f.Add(wire.Marshal(inboxPlain{Version: 1, Kind: item.Kind(), Body: must[[]byte](f)(encodeItem(d.Public().ID(), item))}))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if body, err := parseInboxFrame(protocol.Frame{Kind: protocol.KindInbox, Body: b}); err == nil {
+			same(t, wire.Marshal(body), b)
+		}
+		room := inboxRoom(len(b))
+		if room == 0 {
+			return
+		}
+		if item, err := parseInbox(d.Public().ID(), padTo(room, b)); err == nil {
+			again := wire.Marshal(inboxPlain{Version: 1, Kind: item.Kind(), Body: must[[]byte](t)(encodeItem(d.Public().ID(), item))})
+			same(t, padTo(inboxRoom(len(again)), again), padTo(room, b))
 		}
 	})
 }

@@ -77,8 +77,11 @@ func (h *Header) readPages(raw []wire.Raw) error {
 			if err := wire.Unmarshal(r, protocol.MaxRoom, &body); err != nil {
 				return fmt.Errorf("%w: page: %w", ErrHeader, err)
 			}
-			p, err := parsePage(body, h.coreHash, i, int(h.Core.Boxes))
+			p, err := parsePage(body)
 			if err != nil {
+				return err
+			}
+			if err := p.check(h.coreHash, i, int(h.Core.Boxes)); err != nil {
 				return err
 			}
 			h.pages[i] = &p
@@ -97,14 +100,34 @@ func (h *Header) readPages(raw []wire.Raw) error {
 	return nil
 }
 
-// before says that all boxes of the page have smaller tags than t.
-func (p *page) before(t Tag) bool {
-	last := p.Boxes[len(p.Boxes)-1].Tag
-	return bytes.Compare(last[:], t[:]) < 0
-}
-
 // ID returns the epoch id: the item id of the frame.
 func (h *Header) ID() protocol.EpochID { return h.id }
+
+// CoreHash returns Ref("EpochCore", core): the name by which pages point to
+// their header.
+func (h *Header) CoreHash() [32]byte { return h.coreHash }
+
+// InboxEpoch returns the epoch whose organisers' secret opens the inbox of this
+// one: itself, or the one that an author's epoch names.
+func (h *Header) InboxEpoch() protocol.EpochID {
+	if h.Core.ByAuthor() {
+		return protocol.EpochID(h.Core.OrgEpoch)
+	}
+	return h.id
+}
+
+// KeepsInbox checks that an author's epoch copied the inbox of the epoch that it
+// names, whose header is org. An epoch that did not is rejected, though it can be
+// read. ErrHeader, or ErrAuthor.
+func (h *Header) KeepsInbox(org *Header) error {
+	switch {
+	case !h.Core.ByAuthor() || org.Core.ByAuthor() || h.InboxEpoch() != org.id:
+		return fmt.Errorf("%w: not the epoch that the author names", ErrHeader)
+	case h.Core.InboxKey != org.Core.InboxKey || h.Core.InboxRead != org.Core.InboxRead:
+		return ErrAuthor
+	}
+	return nil
+}
 
 // CheckGen says whether the generation follows from the parents'. It returns
 // false and no error while gen does not know a parent.
@@ -136,26 +159,6 @@ func (h *Header) pageOf(t Tag) int {
 // HasPage says whether a page is held; those of an inline header always are.
 func (h *Header) HasPage(index int) bool {
 	return index >= 0 && index < len(h.pages) && h.pages[index] != nil
-}
-
-// AddPage takes the body of a page frame that travelled apart, which it does
-// not alias, and checks it against the header. Errors wrap ErrHeader.
-func (h *Header) AddPage(index int, body []byte) error {
-	if index < 0 || index >= len(h.refs) || label.Ref(label.Page, body) != h.refs[index].Hash {
-		return fmt.Errorf("%w: page is not the one that the header names", ErrHeader)
-	}
-	p, err := parsePage(body, h.coreHash, index, int(h.Core.Boxes))
-	if err != nil {
-		return err
-	}
-	if p.Boxes[0].Tag != h.refs[index].First {
-		return fmt.Errorf("%w: page begins with another tag", ErrHeader)
-	}
-	if index+1 < len(h.refs) && !p.before(h.refs[index+1].First) {
-		return fmt.Errorf("%w: boxes not in order", ErrHeader)
-	}
-	h.pages[index] = &p
-	return nil
 }
 
 // find returns the box with the tag.

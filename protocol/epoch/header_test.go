@@ -81,8 +81,8 @@ func TestHeaderSizes(t *testing.T) {
 	if n := len(protocol.SignFrame(protocol.GroupID{}, protocol.KindPage, identity.DeviceKeyFromSeed([32]byte{1}), page).Marshal()); n != 14_682 {
 		t.Errorf("a page frame has %d bytes", n)
 	}
-	if _, _, err := Issue(newGroup(t, 49, 3).draft(), dice(1)); !errors.Is(err, ErrPaged) {
-		t.Errorf("49 devices: %v", err)
+	if _, _, err := Issue(newGroup(t, 49, 3).draft(), dice(1)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("49 devices without pages: %v", err)
 	}
 }
 
@@ -311,15 +311,17 @@ func (g *group) handMade(t testing.TB, c Core, secret, org [32]byte, boxes []box
 	h := must[*Header](t)(ParseHeader(g.id, f))
 	for i := range bodies {
 		if !c.Inline() && i > 0 { // page 0 stays away
-			if err := h.AddPage(i, bodies[i]); err != nil {
+			if err := h.AddPage(g.page(t, bodies[i])); err != nil {
 				t.Fatal(err)
 			}
-			if err := h.AddPage(i-1, bodies[i]); !errors.Is(err, ErrHeader) {
+			elsewhere := g.page(t, bodies[i])
+			elsewhere.Index--
+			if err := h.AddPage(elsewhere); !errors.Is(err, ErrHeader) {
 				t.Fatalf("page in a wrong place: %v", err)
 			}
 			bad := bytes.Clone(bodies[i])
 			bad[200]++
-			if err := h.AddPage(i, bad); !errors.Is(err, ErrHeader) {
+			if err := h.AddPage(g.page(t, bad)); !errors.Is(err, ErrHeader) {
 				t.Fatalf("page with a wrong hash: %v", err)
 			}
 		}
@@ -343,7 +345,7 @@ func TestInboxMustFollowFromOrgSecret(t *testing.T) {
 		c := g.coreFor(t, from)
 		d := g.draft()
 		hash := label.Ref(label.EpochCore, wire.Marshal(c))
-		h := g.handMade(t, c, secret, org, must[[]box](t)(d.boxes(hash, secret, org, 10, dice(1))))
+		h := g.handMade(t, c, secret, org, must[[]box](t)(d.boxes(hash, secret, &org, 10, dice(1))))
 		_, err := h.Open(g.people[0].kem, true)
 		if (from == org) != (err == nil) || (err != nil && !errors.Is(err, ErrOrgSecret)) {
 			t.Errorf("inbox from %x: %v", from[:1], err)
@@ -361,7 +363,7 @@ func TestAuthorEpochIsRead(t *testing.T) {
 	c.Gen, c.Parents, c.OrgEpoch = 1, []protocol.EpochID{{1}}, bytes.Repeat([]byte{1}, 32)
 	d := g.draft()
 	hash, secret := label.Ref(label.EpochCore, wire.Marshal(c)), [32]byte{2}
-	h := g.handMade(t, c, secret, [32]byte{}, must[[]box](t)(d.boxes(hash, secret, [32]byte{1}, 10, dice(1))))
+	h := g.handMade(t, c, secret, [32]byte{}, must[[]box](t)(d.boxes(hash, secret, nil, 10, dice(1))))
 	k := must[*Keys](t)(h.Open(g.people[0].kem, true))
 	if k.Organiser() {
 		t.Error("an author's epoch gave an organisers' secret")

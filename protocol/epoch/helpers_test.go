@@ -124,3 +124,9 @@ func reload(t testing.TB, k *Keys) *Keys {
 	}
 	return out
 }
+
+// page parses a page body in a frame of the issuer.
+func (g *group) page(t testing.TB, body []byte) Page {
+	t.Helper()
+	return must[Page](t)(ParsePage(protocol.SignFrame(g.id, protocol.KindPage, g.people[0].key, body)))
+}

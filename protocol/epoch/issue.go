@@ -26,8 +26,8 @@ type Parent struct {
 	Gen uint32
 }
 
-// Draft is what an organiser's device says of the epoch that it issues. Lists
-// are copied and may be in any order.
+// Draft is what a device says of the epoch that it issues. Lists are copied and
+// may be in any order.
 type Draft struct {
 	Group      protocol.GroupID
 	Issuer     identity.MemberID
@@ -40,27 +40,50 @@ type Draft struct {
 	Lanes      []protocol.LanePublic
 	Heals      []protocol.ItemID
 	Recipients []Recipient // the issuer's own device is one of them or cannot open it
+
+	// Inbox is nil when an organiser issues. An author, who must not know the
+	// organisers' secret, gives the header whose inbox the epoch keeps: the newest
+	// ancestor that an organiser issued, or an author's epoch that kept that one's.
+	Inbox *Header
+}
+
+// Issued is a new epoch. Everything must be stored before the first byte leaves.
+type Issued struct {
+	Header  protocol.Frame
+	Pages   []protocol.Frame // by index; none where the boxes travel in the header
+	PageKey MailKey          // writes the page mailboxes
+	Keys    *Keys
 }
 
 var errTagTwice = errors.New("two boxes have one tag")
 
-// Issue makes an epoch: a fresh secret boxed to every recipient (spec 30
-// sections 2 and 3). It reads 128 bytes of random and 32 for each recipient that
-// is no operator. Frame and Keys must be stored before the first byte leaves;
-// who tries again sends the same bytes or calls Issue anew. ErrPaged: more than
-// SmallGroup recipients.
+// Issue is IssueEpoch for at most SmallGroup recipients, whose boxes travel in the
+// header; more are ErrTooLarge here.
 func Issue(d Draft, random io.Reader) (protocol.Frame, *Keys, error) {
+	if len(d.Recipients) > protocol.SmallGroup {
+		return protocol.Frame{}, nil, fmt.Errorf("issuing an epoch: %w", ErrTooLarge)
+	}
+	i, err := IssueEpoch(d, random)
+	return i.Header, i.Keys, err
+}
+
+// IssueEpoch makes an epoch: a fresh secret boxed to every recipient, of which there
+// may be MaxDevices (spec 30 sections 2 and 3). It reads 128 bytes of random and
+// 32 for each recipient that does not get the organisers' secret. Who tries again
+// sends the same bytes or calls IssueEpoch anew. ErrAuthor: an author's epoch without
+// parent, or for more than SmallGroup devices.
+func IssueEpoch(d Draft, random io.Reader) (Issued, error) {
 	core, err := d.core()
 	if err != nil {
-		return protocol.Frame{}, nil, err
+		return Issued{}, fmt.Errorf("issuing an epoch: %w", err)
 	}
-	for range 4 { // a tag of 8 bytes repeats once in 2^53 epochs of 48 boxes
-		f, k, err := d.issue(core, random)
+	for range 4 { // a tag of 8 bytes repeats once in 2^44 epochs of 1,008 boxes
+		i, err := d.issue(core, random)
 		if !errors.Is(err, errTagTwice) {
-			return f, k, err
+			return i, err
 		}
 	}
-	return protocol.Frame{}, nil, errTagTwice
+	return Issued{}, errTagTwice
 }
 
 // core fills all of the core but what is drawn.
@@ -80,8 +103,15 @@ func (d *Draft) core() (Core, error) {
 	if len(d.Recipients) == 0 {
 		return Core{}, errors.New("an epoch needs a recipient")
 	}
-	if len(d.Recipients) > protocol.SmallGroup {
-		return Core{}, ErrPaged
+	if len(d.Recipients) > protocol.MaxDevices {
+		return Core{}, ErrTooLarge
+	}
+	if d.Inbox != nil {
+		if len(d.Parents) == 0 || len(d.Recipients) > protocol.SmallGroup {
+			return Core{}, ErrAuthor
+		}
+		from := d.Inbox.InboxEpoch()
+		c.OrgEpoch, c.InboxKey, c.InboxRead = from[:], d.Inbox.Core.InboxKey, d.Inbox.Core.InboxRead
 	}
 	c.Boxes = uint16(paddedBoxes(len(d.Recipients)))
 	boxed := make([]Boxed, len(d.Recipients))
@@ -98,10 +128,8 @@ func (d *Draft) core() (Core, error) {
 	return c, nil
 }
 
-func (d *Draft) issue(c Core, random io.Reader) (protocol.Frame, *Keys, error) {
-	fail := func(err error) (protocol.Frame, *Keys, error) {
-		return protocol.Frame{}, nil, fmt.Errorf("issuing an epoch: %w", err)
-	}
+func (d *Draft) issue(c Core, random io.Reader) (Issued, error) {
+	fail := func(err error) (Issued, error) { return Issued{}, fmt.Errorf("issuing an epoch: %w", err) }
 	var drawn [4][32]byte
 	for i := range drawn {
 		if _, err := io.ReadFull(random, drawn[i][:]); err != nil {
@@ -109,11 +137,14 @@ func (d *Draft) issue(c Core, random io.Reader) (protocol.Frame, *Keys, error) {
 		}
 	}
 	c.Random = drawn[0]
-	org := hedged(d.Hedge, drawn[1], label.OrgSecret, c.Random[:])
-	pageSeed := hedged(d.Hedge, drawn[3], label.Page, c.Random[:])
-	c.PageKey = MailKeyFromSeed(pageSeed).Public()
-	inbox, reader := inboxKeys(org)
-	c.InboxKey, c.InboxRead = inbox.Public(), reader.Public()
+	pageKey := MailKeyFromSeed(hedged(d.Hedge, drawn[3], label.Page, c.Random[:]))
+	c.PageKey = pageKey.Public()
+	var org *[32]byte // nil: every part is random, nobody has the secret
+	if d.Inbox == nil {
+		secret := hedged(d.Hedge, drawn[1], label.OrgSecret, c.Random[:])
+		inbox, reader := inboxKeys(secret)
+		c.InboxKey, c.InboxRead, org = inbox.Public(), reader.Public(), &secret
+	}
 	if err := c.check(); err != nil {
 		return fail(err)
 	}
@@ -127,24 +158,36 @@ func (d *Draft) issue(c Core, random io.Reader) (protocol.Frame, *Keys, error) {
 	}
 	bodies, refs := cutPages(coreHash, boxes)
 	pagesHash := hashPages(refs)
-	body := headerBody{Core: core, ConfTag: confirm(secret, coreHash, pagesHash), OrgTag: confirm(org, coreHash, pagesHash)}
-	for _, b := range bodies {
-		body.Pages = append(body.Pages, wire.Marshal(b))
+	body := headerBody{Core: core, ConfTag: confirm(secret, coreHash, pagesHash)}
+	if org != nil {
+		body.OrgTag = confirm(*org, coreHash, pagesHash)
 	}
-	f := protocol.SignFrame(d.Group, protocol.KindEpoch, d.Device, wire.Marshal(body))
-	if len(f.Marshal()) > f.Kind.Max() {
+	out := Issued{PageKey: pageKey}
+	for i, b := range bodies {
+		if c.Inline() {
+			body.Pages = append(body.Pages, wire.Marshal(b))
+			continue
+		}
+		body.Pages = append(body.Pages, wire.Marshal(refs[i]))
+		out.Pages = append(out.Pages, protocol.SignFrame(d.Group, protocol.KindPage, d.Device, b))
+	}
+	out.Header = protocol.SignFrame(d.Group, protocol.KindEpoch, d.Device, wire.Marshal(body))
+	if len(out.Header.Marshal()) > out.Header.Kind.Max() {
 		return fail(ErrTooLarge)
 	}
-	return f, newKeys(protocol.EpochID(f.ID(d.Group)), secret, &org), nil
+	out.Keys = newKeys(protocol.EpochID(out.Header.ID(d.Group)), secret, org)
+	return out, nil
 }
 
 // boxes seals the secrets to the recipients and fills up with computed padding.
-func (d *Draft) boxes(coreHash, secret, org [32]byte, count int, random io.Reader) ([]box, error) {
+func (d *Draft) boxes(coreHash, secret [32]byte, org *[32]byte, count int, random io.Reader) ([]box, error) {
 	var boxes []box
 	for _, r := range d.Recipients {
 		// All boxes are alike: who is no operator gets as many random bytes.
-		part := org
-		if !r.Operator {
+		var part [32]byte
+		if r.Operator && org != nil {
+			part = *org
+		} else {
 			if _, err := io.ReadFull(random, part[:]); err != nil {
 				return nil, err
 			}

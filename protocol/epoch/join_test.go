@@ -270,7 +270,7 @@ func TestWelcomeRefusals(t *testing.T) {
 		"manifest": replace(2, resigned(big[2], func(b *chunkBody) { b.Manifest[0]++ })),
 		"device":   replace(2, protocol.SignFrame(testGroup, protocol.KindChunk, other, big[2].Body)),
 	} {
-		if _, _, err := assemble(testGroup, frames); !errors.Is(err, ErrWelcome) {
+		if _, _, err := welcomeParcel.assemble(testGroup, frames); !errors.Is(err, ErrWelcome) {
 			t.Errorf("chunk with another %s was assembled", name)
 		}
 	}

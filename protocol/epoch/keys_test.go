@@ -86,7 +86,8 @@ func TestSecretsCannotBePrinted(t *testing.T) {
 	k.pad, k.org = mark, mark
 	values := []any{k, *k, NetKeyFromBytes(mark), KEMPrivateFromSeed(mark), MailKeyFromSeed(mark), RescueSeedFromBytes(mark),
 		Rendezvous{newSecret(mark)}, HedgeKey{newSecret(mark)}, *RescueMailbox(RescueSeedFromBytes(mark)),
-		JoinRequest{Rescue: RescueSeedFromBytes(mark)}, Welcome{Genesis: mark[:]}, WelcomeEpoch{Keys: mark[:]}}
+		JoinRequest{Rescue: RescueSeedFromBytes(mark)}, Welcome{Genesis: mark[:]}, WelcomeEpoch{Keys: mark[:]},
+		ReBox{Originals: [][]byte{mark[:]}}, RescueItem{Seed: RescueSeedFromBytes(mark)}, ResponseItem{Body: mark[:]}}
 	for _, v := range values {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d", "%q"} {
 			if s := fmt.Sprintf(verb, v); s != redacted {

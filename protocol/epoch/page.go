@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/identity/label"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/wire"
@@ -37,6 +38,66 @@ type pageRef struct {
 	Hash  [32]byte
 }
 
+// Page is a page that travelled apart, checked as far as it can be without its
+// header.
+type Page struct {
+	Core   [32]byte // Header.CoreHash of the header to which it belongs
+	Index  int
+	Device identity.DeviceID // that signed the frame
+
+	body  []byte
+	boxes page
+}
+
+// ParsePage decodes a page frame and checks encoding, bounds and order. Whether
+// the header names it is for Header.AddPage to say. The page does not alias the
+// frame. Errors wrap ErrHeader.
+func ParsePage(f protocol.Frame) (Page, error) {
+	if f.Kind != protocol.KindPage || len(f.Marshal()) > f.Kind.Max() {
+		return Page{}, fmt.Errorf("%w: not a page frame", ErrHeader)
+	}
+	p, err := parsePage(f.Body)
+	if err != nil {
+		return Page{}, err
+	}
+	return Page{Core: p.Core, Index: int(p.Index), Device: f.Device, body: slices.Clone(f.Body), boxes: p}, nil
+}
+
+// AddPage takes a page and checks it against the header, which says its hash: so
+// the page needs no signature of its own, but it must be the issuer's, or one page
+// could travel under many names. Errors wrap ErrHeader.
+func (h *Header) AddPage(p Page) error {
+	if p.Device != h.Device {
+		return fmt.Errorf("%w: page of another device", ErrHeader)
+	}
+	return h.addPage(p.Index, p.body, p.boxes)
+}
+
+func (h *Header) addPage(index int, body []byte, p page) error {
+	if index < 0 || index >= len(h.refs) || label.Ref(label.Page, body) != h.refs[index].Hash {
+		return fmt.Errorf("%w: page is not the one that the header names", ErrHeader)
+	}
+	if err := p.check(h.coreHash, index, int(h.Core.Boxes)); err != nil {
+		return err
+	}
+	if p.Boxes[0].Tag != h.refs[index].First {
+		return fmt.Errorf("%w: page begins with another tag", ErrHeader)
+	}
+	if index+1 < len(h.refs) && !p.before(h.refs[index+1].First) {
+		return fmt.Errorf("%w: boxes not in order", ErrHeader)
+	}
+	h.pages[index] = &p
+	return nil
+}
+
+// Pages returns how many pages travel apart: 0 where the boxes are in the header.
+func (h *Header) Pages() int {
+	if h.Core.Inline() {
+		return 0
+	}
+	return len(h.refs)
+}
+
 func tagOf(coreHash [32]byte, pk *protocol.KEMPublic) Tag {
 	key := kemRef(pk)
 	ref := label.Ref(label.BoxTag, slices.Concat(coreHash[:], key[:]))
@@ -56,15 +117,14 @@ func cutPages(coreHash [32]byte, boxes []box) (bodies [][]byte, refs []pageRef) 
 
 func hashPages(refs []pageRef) [32]byte { return label.Ref(label.Pages, wire.Marshal(refs)) }
 
-// parsePage decodes page index of an epoch with count boxes in all.
-func parsePage(body []byte, coreHash [32]byte, index, count int) (page, error) {
+// parsePage decodes a page of any epoch.
+func parsePage(body []byte) (page, error) {
 	var p page
 	if err := wire.Unmarshal(body, protocol.RoomMedium, &p); err != nil {
 		return page{}, fmt.Errorf("%w: page: %w", ErrHeader, err)
 	}
-	want := min(BoxesPerPage, count-index*BoxesPerPage)
-	if p.Core != coreHash || int(p.Index) != index || len(p.Boxes) != want {
-		return page{}, fmt.Errorf("%w: page of another epoch or place", ErrHeader)
+	if int(p.Index) >= protocol.MaxPages || len(p.Boxes) == 0 || len(p.Boxes) > BoxesPerPage {
+		return page{}, fmt.Errorf("%w: page out of bounds", ErrHeader)
 	}
 	for i, b := range p.Boxes {
 		if len(b.Ciphertext) != boxCiphertext {
@@ -75,4 +135,18 @@ func parsePage(body []byte, coreHash [32]byte, index, count int) (page, error) {
 		}
 	}
 	return p, nil
+}
+
+// check says whether the page is page index of the epoch, which has count boxes.
+func (p *page) check(coreHash [32]byte, index, count int) error {
+	if p.Core != coreHash || int(p.Index) != index || len(p.Boxes) != min(BoxesPerPage, count-index*BoxesPerPage) {
+		return fmt.Errorf("%w: page of another epoch or place", ErrHeader)
+	}
+	return nil
+}
+
+// before says that all boxes of the page have smaller tags than t.
+func (p *page) before(t Tag) bool {
+	last := p.Boxes[len(p.Boxes)-1].Tag
+	return bytes.Compare(last[:], t[:]) < 0
 }

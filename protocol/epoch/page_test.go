@@ -2,6 +2,7 @@ package epoch
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/palabre-app/palabre/identity/label"
@@ -17,7 +18,7 @@ func TestPagedHeader(t *testing.T) {
 	c.Boxes = 96
 	d := g.draft()
 	hash := label.Ref(label.EpochCore, wire.Marshal(c))
-	h := g.handMade(t, c, secret, org, must[[]box](t)(d.boxes(hash, secret, org, 96, dice(1))))
+	h := g.handMade(t, c, secret, org, must[[]box](t)(d.boxes(hash, secret, &org, 96, dice(1))))
 	opened, missing := 0, 0
 	for i, p := range g.people {
 		switch k, err := h.Open(p.kem, i < 2); {
@@ -44,7 +45,7 @@ func TestPageMustLieWhereTheHeaderSays(t *testing.T) {
 	c := g.coreFor(t, [32]byte{1})
 	c.Boxes = 96
 	hash := label.Ref(label.EpochCore, wire.Marshal(c))
-	boxes := must[[]box](t)((&Draft{}).boxes(hash, [32]byte{2}, [32]byte{1}, 96, dice(1)))
+	boxes := must[[]box](t)((&Draft{}).boxes(hash, [32]byte{2}, &[32]byte{1}, 96, dice(1)))
 	for name, lie := range map[string]func(refs []pageRef){
 		"begins later":     func(r []pageRef) { r[3].First[7] ^= 1 },
 		"ends in the next": func(r []pageRef) { r[4].First = r[3].First; r[4].First[7]++ },
@@ -57,10 +58,39 @@ func TestPageMustLieWhereTheHeaderSays(t *testing.T) {
 		}
 		f := protocol.SignFrame(g.id, protocol.KindEpoch, g.people[0].key, wire.Marshal(b))
 		h := must[*Header](t)(ParseHeader(g.id, f))
-		if err := h.AddPage(2, bodies[2]); err != nil {
+		if err := h.AddPage(g.page(t, bodies[2])); err != nil {
 			t.Fatal(err)
 		}
-		if err := h.AddPage(3, bodies[3]); !errors.Is(err, ErrHeader) || h.HasPage(3) {
+		if err := h.AddPage(g.page(t, bodies[3])); !errors.Is(err, ErrHeader) || h.HasPage(3) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Spec 30 section 2: a page is bounded before its header is known.
+func TestPageBounds(t *testing.T) {
+	var boxes []box
+	for i := range byte(13) {
+		boxes = append(boxes, box{Tag: Tag{i}, Ciphertext: make([]byte, boxCiphertext)})
+	}
+	short := slices.Clone(boxes[:12])
+	short[11].Ciphertext = short[11].Ciphertext[1:]
+	parse := func(p page) error {
+		_, err := ParsePage(protocol.Frame{Kind: protocol.KindPage, Body: wire.Marshal(p)})
+		return err
+	}
+	if err := parse(page{Index: protocol.MaxPages - 1, Boxes: boxes[:12]}); err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range map[string]page{
+		"index 84": {Index: protocol.MaxPages, Boxes: boxes[:12]},
+		"no boxes": {},
+		"13 boxes": {Boxes: boxes},
+		"unsorted": {Boxes: []box{boxes[1], boxes[0]}},
+		"twice":    {Boxes: []box{boxes[1], boxes[1]}},
+		"short":    {Boxes: short},
+	} {
+		if err := parse(p); !errors.Is(err, ErrHeader) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

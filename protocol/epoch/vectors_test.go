@@ -16,8 +16,10 @@ import (
 	"testing/cryptotest"
 	"unicode"
 
+	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/identity/label"
 	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/wire"
 )
 
 // hexBytes is a byte string in a vector file.
@@ -217,6 +219,24 @@ type ownVectors struct {
 		Frame, KEMSeed, KeyPackageHash, Plain hexBytes
 	}
 	Refused []vectorRefused
+
+	// The device of KEMSeed sends the items and gets the ReBox. Organisers open the
+	// items with Header.InboxSeed.
+	Device hexBytes
+	Inbox  []vectorItem
+	ReBox  struct {
+		Frame, SignerKey  hexBytes
+		ContentKey, Plain hexBytes
+	}
+	Author struct { // an epoch over Header, issued by an author
+		Frame, Epoch, OrgEpoch, Net hexBytes
+	}
+	Paged struct { // the header of an epoch of 49 devices, and the page of KEMSeed
+		Group, Frame, Page, KEMSeed hexBytes
+		Index                       int
+		PagesHash, Net              hexBytes
+		Address                     hexBytes // of the page's mailbox
+	}
 }
 
 type vectorMailbox struct {
@@ -230,7 +250,7 @@ type vectorMailbox struct {
 
 type vectorRefused struct {
 	Why  string
-	What string // header, envelope
+	What string // header, envelope, inbox, page
 	Data hexBytes
 }
 
@@ -322,6 +342,7 @@ func makeVectors(t *testing.T) ownVectors {
 	)
 	padded[protocol.RoomSmall-1] = 1
 	v.Refused = append(v.Refused, vectorRefused{"padding is not zero", "envelope", reseal(common, padded, common.nonce(padded))})
+	g.moreVectors(t, &v, h)
 	return v
 }
 
@@ -376,6 +397,10 @@ func TestOwnVectors(t *testing.T) {
 		switch r.What {
 		case "envelope":
 			_, err = CommonMailbox(k.net, 19_675).Open(r.Data)
+		case "inbox":
+			_, err = k.OpenInbox(g.id, must[protocol.Frame](t)(protocol.ParseFrame(r.Data)), g.lookup)
+		case "page":
+			_, err = ParsePage(must[protocol.Frame](t)(protocol.ParseFrame(r.Data)))
 		case "header":
 			_, err = ParseHeader(protocol.GroupID(v.Group), must[protocol.Frame](t)(protocol.ParseFrame(r.Data)))
 		}
@@ -383,7 +408,31 @@ func TestOwnVectors(t *testing.T) {
 			t.Errorf("%s: accepted", r.Why)
 		}
 	}
-	if len(v.Mailboxes) != 7 || len(v.Refused) != 4 {
+	for _, i := range v.Inbox {
+		item := must[InboxItem](t)(k.OpenInbox(g.id, must[protocol.Frame](t)(protocol.ParseFrame(i.Frame)), g.lookup))
+		body := must[[]byte](t)(encodeItem(identity.DeviceID(v.Device), item))
+		if !bytes.Equal(i.Plain, wire.Marshal(inboxPlain{Version: 1, Kind: item.Kind(), Body: body})) {
+			t.Errorf("inbox item of kind %d does not open to its text", item.Kind())
+		}
+	}
+	own := KEMPrivateFromSeed([32]byte(v.KEMSeed))
+	r := must[*ReBox](t)(OpenReBox(g.id, []protocol.Frame{must[protocol.Frame](t)(protocol.ParseFrame(v.ReBox.Frame))}, identity.DeviceID(v.Device), own,
+		func(d identity.DeviceID, _ *ReBox) (identity.DevicePublic, bool) { return g.lookup(d) }))
+	if !bytes.Equal(r.marshal(), v.ReBox.Plain) {
+		t.Error("the ReBox does not open to its text")
+	}
+	a := must[*Header](t)(ParseHeader(g.id, must[protocol.Frame](t)(protocol.ParseFrame(v.Author.Frame))))
+	if ak := must[*Keys](t)(a.Open(own, true)); !bytes.Equal(ak.net.slice(), v.Author.Net) || a.KeepsInbox(h) != nil || ak.Organiser() {
+		t.Error("the author's epoch does not open to its secrets")
+	}
+	p := must[*Header](t)(ParseHeader(protocol.GroupID(v.Paged.Group), must[protocol.Frame](t)(protocol.ParseFrame(v.Paged.Frame))))
+	if err := p.AddPage(must[Page](t)(ParsePage(must[protocol.Frame](t)(protocol.ParseFrame(v.Paged.Page))))); err != nil {
+		t.Fatal(err)
+	}
+	if pk := must[*Keys](t)(p.Open(KEMPrivateFromSeed([32]byte(v.Paged.KEMSeed)), false)); !bytes.Equal(pk.net.slice(), v.Paged.Net) {
+		t.Error("the paged epoch does not open to its secrets")
+	}
+	if len(v.Mailboxes) != 7 || len(v.Refused) != 7 || len(v.Inbox) != 4 {
 		t.Error("the file lacks vectors")
 	}
 }

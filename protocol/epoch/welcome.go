@@ -72,15 +72,6 @@ type welcomePlain struct {
 	Chains    []WelcomeChain
 }
 
-// welcomeBody is the body of a Welcome frame: sealed at once, or the hashes of
-// its chunks.
-type welcomeBody struct {
-	_       struct{} `cbor:",toarray"`
-	Version uint8
-	Sealed  []byte
-	Chunks  [][32]byte
-}
-
 // SealWelcome seals a Welcome to the KEM key of a KeyPackage with the given hash
 // and signs it as device d: one frame of kind 9, followed by chunk frames when
 // it does not fit into one. Errors: ErrTooLarge, ErrWelcome for what breaks a bound.
@@ -96,14 +87,7 @@ func SealWelcome(g protocol.GroupID, d identity.DeviceKey, to *protocol.KEMPubli
 	if err != nil {
 		return nil, fmt.Errorf("sealing a welcome: %w", err)
 	}
-	if len(sealed) <= ChunkSize {
-		body := wire.Marshal(welcomeBody{Version: protocol.Version, Sealed: sealed})
-		return []protocol.Frame{protocol.SignFrame(g, protocol.KindWelcome, d, body)}, nil
-	}
-	parts, hashes := cut(sealed)
-	manifest := protocol.SignFrame(g, protocol.KindWelcome, d,
-		wire.Marshal(welcomeBody{Version: protocol.Version, Chunks: hashes}))
-	return append([]protocol.Frame{manifest}, chunkFrames(g, d, manifest.ID(g), parts)...), nil
+	return welcomeParcel.frames(g, d, nil, sealed), nil
 }
 
 // OpenWelcome opens the frames of one Welcome, in any order, with the KEM key of
@@ -113,11 +97,11 @@ func SealWelcome(g protocol.GroupID, d identity.DeviceKey, to *protocol.KEMPubli
 // a Welcome is awaited, and is the first, is the caller's. Errors wrap ErrWelcome.
 func OpenWelcome(g protocol.GroupID, frames []protocol.Frame, key KEMPrivate, keyPackage [32]byte,
 	signer func(identity.DeviceID, *Welcome) (identity.DevicePublic, bool)) (*Welcome, error) {
-	sealed, device, err := assemble(g, frames)
+	m, device, err := welcomeParcel.assemble(g, frames)
 	if err != nil {
 		return nil, err
 	}
-	plain, err := key.OpenFrom(label.WelcomeBox, keyPackage[:], sealed)
+	plain, err := key.OpenFrom(label.WelcomeBox, keyPackage[:], m.sealed)
 	if err != nil {
 		return nil, ErrWelcome
 	}
@@ -129,10 +113,8 @@ func OpenWelcome(g protocol.GroupID, frames []protocol.Frame, key KEMPrivate, ke
 	if !ok {
 		return nil, fmt.Errorf("%w: the signer may not welcome", ErrWelcome)
 	}
-	for _, f := range frames {
-		if !f.Verify(g, pub) {
-			return nil, fmt.Errorf("%w: wrong signature", ErrWelcome)
-		}
+	if err := welcomeParcel.verify(g, frames, pub); err != nil {
+		return nil, err
 	}
 	return w, nil
 }
@@ -140,16 +122,14 @@ func OpenWelcome(g protocol.GroupID, frames []protocol.Frame, key KEMPrivate, ke
 // WelcomeChunks returns how many chunk frames belong to a Welcome frame, 0 if it
 // is whole. The error wraps ErrWelcome.
 func WelcomeChunks(f protocol.Frame) (int, error) {
-	b, err := parseManifest(f)
-	return len(b.Chunks), err
+	m, err := welcomeParcel.parse(f)
+	return len(m.chunks), err
 }
 
 func (w *Welcome) marshal() []byte {
 	p := welcomePlain{Version: protocol.Version, Genesis: w.Genesis, Batches: w.Batches, Ops: w.Ops,
 		Added: w.Added, KeyFrames: w.KeyFrames, Originals: w.Originals, History: w.History, Chains: w.Chains}
-	for _, e := range w.Epochs {
-		p.Epochs = append(p.Epochs, epochPlain{Header: e.Header, Keys: e.Keys})
-	}
+	p.Epochs = plainEpochs(w.Epochs)
 	return wire.Marshal(p)
 }
 
@@ -159,31 +139,46 @@ func parseWelcome(b []byte) (*Welcome, error) {
 		return nil, fmt.Errorf("%w: %w", ErrWelcome, err)
 	}
 	if p.Version != protocol.Version || len(p.Genesis) == 0 || len(p.Batches) > MaxWelcomeBatches ||
-		!protocol.SortedIDs(p.Batches) || len(p.Epochs) == 0 || len(p.Epochs) > MaxWelcomeEpochs {
+		!protocol.SortedIDs(p.Batches) || !goodEpochs(p.Epochs) || !goodChains(p.Chains) ||
+		!goodFrames(p.Ops, p.KeyFrames, p.Originals) {
 		return nil, ErrWelcome
 	}
-	for _, e := range p.Epochs {
-		if len(e.Header) == 0 || len(e.Header) > protocol.MaxRoom || len(e.Keys) == 0 || len(e.Keys) > MaxExport {
-			return nil, ErrWelcome
+	return &Welcome{Genesis: p.Genesis, Batches: p.Batches, Ops: p.Ops, Added: p.Added, Epochs: epochsOf(p.Epochs),
+		KeyFrames: p.KeyFrames, Originals: p.Originals, History: p.History, Chains: p.Chains}, nil
+}
+
+// plainEpochs and epochsOf turn what is handed over into its sealed form and back.
+func plainEpochs(epochs []WelcomeEpoch) (out []epochPlain) {
+	for _, e := range epochs {
+		out = append(out, epochPlain{Header: e.Header, Keys: e.Keys})
+	}
+	return out
+}
+
+func epochsOf(epochs []epochPlain) (out []WelcomeEpoch) {
+	for _, e := range epochs {
+		out = append(out, WelcomeEpoch{Header: e.Header, Keys: e.Keys})
+	}
+	return out
+}
+
+func goodEpochs(epochs []epochPlain) bool {
+	bad := func(e epochPlain) bool {
+		return len(e.Header) == 0 || len(e.Header) > protocol.MaxRoom || len(e.Keys) == 0 || len(e.Keys) > MaxExport
+	}
+	return len(epochs) > 0 && len(epochs) <= MaxWelcomeEpochs && !slices.ContainsFunc(epochs, bad)
+}
+
+func goodFrames(lists ...[][]byte) bool {
+	bad := func(f []byte) bool { return len(f) == 0 || len(f) > protocol.MaxRoom }
+	return !slices.ContainsFunc(slices.Concat(lists...), bad)
+}
+
+func goodChains(chains []WelcomeChain) bool {
+	for i, c := range chains {
+		if c.Seq == 0 || (i > 0 && bytes.Compare(chains[i-1].Device[:], c.Device[:]) >= 0) {
+			return false
 		}
 	}
-	for _, f := range slices.Concat(p.Ops, p.KeyFrames, p.Originals) {
-		if len(f) == 0 || len(f) > protocol.MaxRoom {
-			return nil, ErrWelcome
-		}
-	}
-	if len(p.Chains) > protocol.MaxDevices {
-		return nil, ErrWelcome
-	}
-	for i, c := range p.Chains {
-		if c.Seq == 0 || (i > 0 && bytes.Compare(p.Chains[i-1].Device[:], c.Device[:]) >= 0) {
-			return nil, ErrWelcome
-		}
-	}
-	w := &Welcome{Genesis: p.Genesis, Batches: p.Batches, Ops: p.Ops, Added: p.Added,
-		KeyFrames: p.KeyFrames, Originals: p.Originals, History: p.History, Chains: p.Chains}
-	for _, e := range p.Epochs {
-		w.Epochs = append(w.Epochs, WelcomeEpoch{Header: e.Header, Keys: e.Keys})
-	}
-	return w, nil
+	return len(chains) <= protocol.MaxDevices
 }

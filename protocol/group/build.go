@@ -85,6 +85,11 @@ func (l *Log) LastOf(d identity.DeviceID) (protocol.OpID, bool) {
 	return best, true
 }
 
+// Allows says why NewOp would refuse the payload; nil: it would sign it.
+func (l *Log) Allows(d identity.DeviceID, m identity.MemberID, p Payload) error {
+	return l.allowed(d, m, p)
+}
+
 // allowed says whether the operation would have its effect now.
 func (l *Log) allowed(d identity.DeviceID, m identity.MemberID, p Payload) error {
 	r := l.Resolve()

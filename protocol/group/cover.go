@@ -43,6 +43,15 @@ func (l *Log) holders(heads []protocol.OpID) []identity.DeviceID {
 	return slices.Compact(list)
 }
 
+// Holders returns the devices that may hold an epoch with these gov_heads, sorted
+// (spec 40 section 6.8). False: the log lacks a head.
+func (l *Log) Holders(heads []protocol.OpID) ([]identity.DeviceID, bool) {
+	if !l.hasAll(heads) {
+		return nil, false
+	}
+	return l.holders(heads), true
+}
+
 // Uncovered returns the devices that may hold an epoch with these gov_heads and
 // are out by all operations, sorted: who could read, without being in the group,
 // what is sent in the epoch. None: the epoch covers every removal known (spec 40

@@ -1,0 +1,108 @@
+package group
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var onlyMutant = flag.String("mutant", "", "run only mutants with this in their name")
+
+var runMutants = flag.Bool("mutants", false, "break each rule in turn and demand that the tests notice (minutes)")
+
+// mutants are the rules of spec 40 section 6, each broken once.
+var mutants = []struct{ name, file, old, new string }{
+	{"no branch weight", "quorum.go", "if len(list) > 1 {", "if false {"},
+	{"quorum minus 1", "quorum.go", "len(s.organisers)/2 + 1", "len(s.organisers) / 2"},
+	{"weight counts equivocators", "quorum.go", "case p.Proposal != id:\n\t\t\tok = false", "case p.Proposal != id && compareOps(p.Proposal, id) < 0:\n\t\t\tid = p.Proposal"},
+	{"replaced phones speak on the branch that replaced them", "quorum.go", "dropped = append(dropped, gone...)", "_ = gone"},
+	{"drops without a majority", "quorum.go", "if _, ok := b.count(at, i); !ok {\n\t\t\tbreak\n\t\t}", ""},
+	{"any certified device votes", "quorum.go", "slices.Contains(s.organisers[n.op.Member], n.frame.Device) &&", "len(s.organisers[n.op.Member]) > 0 &&"},
+	{"paper counts for three", "quorum.go", "len(s.organisers) == 2 && s.recovery", "len(s.organisers) <= 3 && s.recovery"},
+	{"paper grants", "quorum.go", "(d.Decides() == DecideExpel || d.Decides() == DecideReinstate)", "true"},
+	{"expel empties", "quorum.go", "return !in || len(s.organisers) > 1", "return in || !in"},
+	{"grant of who organises", "quorum.go", "return !in && len(s.organisers) < protocol.MaxOrganisers", "return in || !in"},
+	{"policy never changes", "quorum.go", "s.policy = d.Policy", ""},
+	{"votes jump ahead", "wellformed.go", "return ok && prev.Seq+1 == v.Seq", "return ok && prev.Seq > 0"},
+	{"votes unseen", "wellformed.go", "if !ok || !n.past.has(i) || l.nodes[i].op.Member != n.op.Member {", "if !ok || l.nodes[i].op.Member != n.op.Member {"},
+	{"proposal unseen", "wellformed.go", "if !ok || !n.past.has(i) {", "if !ok {"},
+	{"no repudiate", "authority.go", "!a.repudiated[o.id] && a.organised", "a.organised"},
+	{"expelled goes on", "authority.go", "&& !a.expelled(o) &&", "&&"},
+	{"dropped phone goes on", "authority.go", "gone = true\n", "\n"},
+	{"grant unseen", "authority.go", "ok && g.Target == m && saw(d.at)", "ok && g.Target == m"},
+	{"suspended goes on", "authority.go", "return !o.seenBy(s.at) && !a.liftedFor(s.at, o)", "return false && !a.liftedFor(s.at, o)"},
+	{"lifted for all", "authority.go", "past.has(s) && (o.seenBy(r) || o.saw(r))", "past.has(s)"},
+	{"no pair burn", "suspend.go", "if stopped || burnt[pair{n.op.Member, target}] && !a.everLifted(i) {", "if stopped || burnt == nil {"},
+	{"no cap", "suspend.go", "if lifted || first[n.op.Member] == i {", "if lifted || first != nil {"},
+	{"suspended suspends", "suspend.go", "if stopped || burnt", "if stopped && !stopped || burnt"},
+	{"suspend whom nobody made organiser", "suspend.go", " &&\n\t\t\ta.organised(p.Target, a.log.nodes[i].past.has) {", " && p.Target != identity.MemberID{} {"},
+	{"expel leaves membership", "resolve.go", "for m, list := range r.auth.expels {", "for m, list := range r.auth.reinstates {"},
+	{"leave of no effect", "resolve.go", "r.removes[n.op.Member] = append(r.removes[n.op.Member], i)\n\t}\n}\n\n// answered", "}\n}\n\n// answered"},
+	{"organiser leaves at once", "resolve.go", "if r.auth.organises(n.op.Member) || r.auth.repudiated[protocol.ItemID(n.id)] {", "if r.auth.repudiated[protocol.ItemID(n.id)] {"},
+	{"one removes an organiser", "resolve.go", "if !r.auth.organises(p.Target) && r.valid(i) {", "if r.valid(i) {"},
+	{"operating device removed by one", "resolve.go", "case r.isOperating(p.Device): // takes a quorum", "case false:"},
+	{"dropped devices stay", "resolve.go", "if !r.isOperating(device) {", "if false {"},
+	{"suspended organiser rejects", "resolve.go", "&& !r.auth.suspended(n.op.Member) && r.valid(i) {\n\t\t\t\tr.rejected", "&& r.valid(i) {\n\t\t\t\tr.rejected"},
+	{"suspended adds devices", "devices.go", "if !r.owns(m, d) || r.auth.stopped(r.log.deed(i)) {", "if !r.owns(m, d) {"},
+	{"void device adds devices", "devices.go", "r.acts(i, r.addsOf[n.frame.Device])", "r.acts(i, r.claims[n.frame.Device])"},
+	{"removed device adds devices", "devices.go", "for _, list := range [][]int{r.removes[m], r.drops[d]} {", "for _, list := range [][]int{r.removes[m]} {"},
+	{"removed member removes devices", "devices.go", "for _, list := range [][]int{r.removes[m], r.drops[d]} {", "for _, list := range [][]int{r.drops[d]} {"},
+	{"claim against an add", "devices.go", "if void[d] || known && k != (owner{c.Device, c.Member}) {", "if void[d] || known && k == (owner{}) {"},
+	{"suspended is boxed", "standing.go", "func(m *Member, _ Device) bool { return !m.Suspended })", "func(m *Member, _ Device) bool { return true })"},
+	{"newcomers hold nothing", "cover.go", "list = append(list, d)\n\t\t\t}\n\t\tcase AddDevice:", "_ = d\n\t\t\t}\n\t\tcase AddDevice:"},
+	{"outsiders uncover", "cover.go", "if slices.Contains(operators, n.frame.Device) || slices.Contains(now.resolver.addsOf[d], i) {", "if operators != nil || now != nil {"},
+	{"answers without cause", "cover.go", "if _, in := slices.BinarySearchFunc(boxed, d, compareDevices); !in || now.everSuspended(d) {", "if in || !in {"},
+	{"void epochs serve", "cover.go", "return !a.valid(o)", "return false"},
+	{"suspension has no cut-off", "cutoff.go", "if !s.lifted {", "if false {"},
+	{"re-grant answers nothing", "cutoff.go", "slices.Concat(r.addsOf[d], r.listing(m, d))", "slices.Concat(r.addsOf[d])"},
+}
+
+// TestMutants breaks each rule and runs the traces, the histories and the
+// attacks: each break must be noticed.
+func TestMutants(t *testing.T) {
+	if !*runMutants {
+		for _, m := range mutants { // at least they still apply
+			b, err := os.ReadFile(m.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(string(b), m.old); n != 1 {
+				t.Errorf("%s: its text is %d times in %s", m.name, n, m.file)
+			}
+		}
+		return
+	}
+	dir := t.TempDir()
+	for _, m := range mutants {
+		b, err := os.ReadFile(m.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, overlay := filepath.Join(dir, m.file), filepath.Join(dir, "overlay.json")
+		at, err := filepath.Abs(m.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, _ := json.Marshal(map[string]map[string]string{"Replace": {at: file}})
+		for name, content := range map[string][]byte{file: []byte(strings.Replace(string(b), m.old, m.new, 1)), overlay: list} {
+			if err := os.WriteFile(name, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if *onlyMutant != "" && !strings.Contains(m.name, *onlyMutant) {
+			continue
+		}
+		out, err := exec.Command("go", "test", "-overlay", overlay, "-run", "TestTrace|TestByHand|TestConflict|TestHistories|TestAttackers",
+			"-histories", "400", "-attacks", "200", "-rapid.nofailfile", ".").CombinedOutput()
+		switch {
+		case err == nil:
+			t.Errorf("%s: survives", m.name)
+		case strings.Contains(string(out), "build failed"):
+			t.Errorf("%s: does not build\n%s", m.name, out)
+		}
+	}
+}
