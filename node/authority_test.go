@@ -32,6 +32,16 @@ func governed(t *testing.T, b api.Backend) string {
 	return string(doc)
 }
 
+// later lets time pass for one phone: a device that renews keys for others waits
+// up to a minute, so that not all do it at once.
+func (p *phone) later(d time.Duration) {
+	p.w.t.Helper()
+	p.inside(func() {
+		ahead := p.clock
+		p.clock = func() time.Time { return ahead().Add(d) }
+	})
+}
+
 // council makes a group whose founder and two more organise, with a reader.
 func council(t *testing.T) (w *world, ana, ben, chi, dia *phone) {
 	w = newWorld(t)
@@ -367,6 +377,7 @@ func TestLeaveIsSaid(t *testing.T) {
 		t.Errorf("Ben's phone remembers %+v", s.Groups)
 	}
 	w.until("the others to know", func() bool { return ana.memberOf("Ben") == "" && chi.memberOf("Ben") == "" })
+	ana.later(time.Minute)
 	w.until("new keys", func() bool { return ana.status().Groups[0].Epoch > generation })
 	post1(t, ana, "après")
 	w.shows([]string{"après"}, ana, chi)
@@ -386,6 +397,36 @@ func TestLeaveIsSaid(t *testing.T) {
 	if l := call[api.Left](t, ana, api.CommandLeave, nil); !l.Done || !l.Told {
 		t.Errorf("Ana left: %+v", l)
 	}
+}
+
+// Leaving that was cut short after it was signed goes on: at the next start the
+// phone tells it, and forgets when it is asked to.
+func TestLeaveCutShort(t *testing.T) {
+	w := newWorld(t)
+	ana, ben := w.phone("Ana"), w.phone("Ben")
+	ana.found(api.GroupCreateArgs{})
+	ana.admit("", ben)
+	w.until("names", func() bool { return ana.memberOf("Ben") != "" && ben.memberOf("Ana") != "" })
+	ana.stop()
+	w.until("Ana to be gone", func() bool { return ben.status().Peers == 0 })
+	err := ben.change(context.Background(), func() (*groupState, error) {
+		g := ben.sortedGroups()[0]
+		return g, g.engine.Leave(ben.now())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ben.stop()
+	ben = w.start(ben.dir, "Ben")
+	if s := ben.status().Groups[0]; !s.Removed {
+		t.Fatalf("Ben's phone says %+v", s)
+	}
+	refused(t, ben, api.CodeRemoved, api.CommandPost, announcement("trop tard"))
+	ana = w.start(ana.dir, "Ana")
+	if l := call[api.Left](t, ben, api.CommandLeave, nil); !l.Told || len(ben.status().Groups) != 0 {
+		t.Fatalf("Ben left: %+v", l)
+	}
+	w.until("Ana to know", func() bool { return ana.memberOf("Ben") == "" })
 }
 
 // While nobody is there to renew the keys, the status says why what is written
@@ -415,6 +456,8 @@ func TestStatusSaysWhyMessagesWait(t *testing.T) {
 		t.Errorf("what waits has the id %s", id)
 	}
 	ana = w.start(ana.dir, "Ana")
+	w.until("Ana to know", func() bool { return ana.memberOf("Ben") == "" })
+	ana.later(time.Minute)
 	w.until("the keys to be renewed", func() bool { s := chi.status().Groups[0]; return !s.Waiting && s.Because == nil })
 	w.shows([]string{"patience"}, ana, chi)
 }

@@ -16,6 +16,10 @@ import (
 // this device.
 const leaveWait = 20 * time.Second
 
+// leaveDrain is how long links stay open after that. Handed over means sent: a
+// link that is closed at once may lose it.
+const leaveDrain = 3 * time.Second
+
 // leave says to the group that this person is not in it any more, waits until
 // another device has that, and erases the group from this device. Without a
 // network, and for who was removed, it only erases.
@@ -30,6 +34,9 @@ func leave(n *Node, ctx context.Context, raw json.RawMessage) (any, error) {
 		g, err = n.group(a.Group)
 		if err != nil {
 			return nil, err
+		}
+		if g.leaving != nil && n.online { // asked before, and cut short
+			return g, nil
 		}
 		if answer.Told, err = n.mayGo(g); err != nil {
 			return nil, err
@@ -47,7 +54,7 @@ func leave(n *Node, ctx context.Context, raw json.RawMessage) (any, error) {
 		case err != nil:
 			return g, err
 		}
-		g.leaving = make(chan struct{})
+		g.tellsLeaving()
 		return g, nil
 	})
 	if err != nil || g == nil {
@@ -58,9 +65,17 @@ func leave(n *Node, ctx context.Context, raw json.RawMessage) (any, error) {
 	select {
 	case <-g.leaving:
 		answer.Told = true
+		// What was handed over is on its way.
+		wait.Reset(leaveDrain)
+		select {
+		case <-wait.C:
+		case <-g.gone:
+		case <-n.stopped:
+		}
 	case <-wait.C:
 	case <-ctx.Done():
-	case <-g.gone: // asked twice
+	case <-g.gone: // asked twice, and the other one was first
+		answer.Told = told(g.leaving)
 	case <-n.stopped:
 	}
 	err = n.change(context.WithoutCancel(ctx), func() (*groupState, error) {
@@ -101,14 +116,25 @@ func (n *Node) mayGo(g *groupState) (alone bool, err error) {
 	return false, nil
 }
 
-// handedOver notes that all own messages, the departure among them, were taken.
-func (g *groupState) handedOver() {
+// tellsLeaving notes that this person has left and others are to be told.
+func (g *groupState) tellsLeaving() {
 	if g.leaving == nil {
-		return
+		g.leaving = make(chan struct{})
 	}
-	select {
-	case <-g.leaving:
-	default:
+}
+
+// handedOver notes that all own messages were taken, the departure among them.
+func (g *groupState) handedOver() {
+	if g.leaving != nil && !told(g.leaving) {
 		close(g.leaving)
+	}
+}
+
+func told(leaving chan struct{}) bool {
+	select {
+	case <-leaving:
+		return true
+	default:
+		return false
 	}
 }

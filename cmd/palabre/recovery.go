@@ -54,8 +54,11 @@ func (f *face) recoveryNew() *cobra.Command {
 			f.tell("recovery.keep")
 			f.proposed(p)
 		})
-		if e := new(api.Error); errors.As(err, &e) {
-			undo() // refused: these words are of no use
+		switch api.CodeOf(err) {
+		case "", api.CodeInterrupted, api.CodeInternal, api.CodeDiskFailed:
+			// It may have been saved: whoever throws the words away then has no paper.
+		default:
+			undo()
 		}
 		return err
 	})
