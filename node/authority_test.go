@@ -417,12 +417,12 @@ func TestLeaveCutShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	ben.stop()
+	ana = w.start(ana.dir, "Ana") // first: who finds nobody pauses longer each time
 	ben = w.start(ben.dir, "Ben")
 	if s := ben.status().Groups[0]; !s.Removed {
 		t.Fatalf("Ben's phone says %+v", s)
 	}
 	refused(t, ben, api.CodeRemoved, api.CommandPost, announcement("trop tard"))
-	ana = w.start(ana.dir, "Ana")
 	if l := call[api.Left](t, ben, api.CommandLeave, nil); !l.Told || len(ben.status().Groups) != 0 {
 		t.Fatalf("Ben left: %+v", l)
 	}

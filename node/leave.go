@@ -123,7 +123,7 @@ func (g *groupState) tellsLeaving() {
 	}
 }
 
-// handedOver notes that all own messages were taken, the departure among them.
+// handedOver notes that somebody took the departure.
 func (g *groupState) handedOver() {
 	if g.leaving != nil && !told(g.leaving) {
 		close(g.leaving)

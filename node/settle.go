@@ -127,7 +127,8 @@ func (n *Node) carryOut(g *groupState, r *engine.Ready) {
 func (n *Node) setGate(g *groupState, gate *engine.Gate) {
 	switch keys := len(gate.Accept)+len(gate.Dial) > 0; {
 	case !keys && g.leaving != nil:
-		return // the links by which the departure was told stay until the group goes
+		g.handedOver()
+		return // the links by which it was told stay until the group goes
 	case keys && g.engine.Status().Removed:
 		g.tellsLeaving() // the engine leaves the gate open for this alone
 	}

@@ -64,8 +64,6 @@ func (n *Node) notify(g *groupState, ev engine.Event) {
 	case engine.EventRemoved:
 		// To close: there are no keys any more. Who leaves says so first.
 		g.reopen = g.leaving == nil
-	case engine.EventTaken:
-		g.handedOver()
 	case engine.EventAddresses:
 		g.book.sync(n.now(), g.engine.PeerAddresses())
 		return
