@@ -210,6 +210,9 @@ func (e *Engine) wake() Time {
 	earlier(e.planned.issue)
 	earlier(e.planned.acks)
 	earlier(e.planned.suspend)
+	if a := &e.authority; a.stand != (protocol.OpID{}) && !a.alarm && !a.copied && e.canSign() {
+		earlier(e.planned.stand)
+	}
 	if e.mayShred() {
 		earlier(Seconds(e.feedDue))
 	}

@@ -21,6 +21,8 @@ type plans struct {
 	// has not since it was opened.
 	issued int
 	acks   Time // when keys that are newly held are acknowledged
+	// stand is when the last decision is acknowledged, if it is to be.
+	stand Time
 	// suspend is when evidence against an organiser is answered; 0: there is none.
 	suspend Time
 	newly   []protocol.ItemID

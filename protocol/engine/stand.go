@@ -20,6 +20,7 @@ type authority struct {
 	copied  bool                   // a copy of this device signs as well
 	ledger  map[protocol.OpID]effect
 	carried carried
+	stand   protocol.OpID // to be voted for at planned.stand; zero: nothing is
 
 	watched, acked, told, judged *group.Roster
 	evidence                     *answer // that is due
@@ -80,30 +81,56 @@ func (e *Engine) ConfirmAuthority(now Time) error {
 	if !e.authority.alarm {
 		return ErrAlready
 	}
-	e.authority.alarm, e.authority.acked = false, nil
+	e.authority.alarm = false
 	e.erase(tableMeta, keyAlarm)
 	return e.settle()
 }
+
+// A decision is acknowledged so long after it was first seen to be the last one
+// (and up to as long again, by chance): by then a device that was off has the
+// rest as well, and does not stand for a moment on what lost meanwhile.
+var standWait = Seconds(30)
 
 // acknowledge makes an organiser's member stand on the newest decision by voting
 // for it, once, where its last vote is for something else: the more stand on a
 // branch, the less can rewrite it (spec 40 section 6.1).
 func (e *Engine) acknowledge() (bool, error) {
 	r, a := e.log.Resolve(), &e.authority
-	if a.acked == r || a.alarm || a.copied || !e.canSign() {
+	if a.acked != r {
+		a.acked = r
+		last := e.unacknowledged()
+		if last != a.stand {
+			wait, err := e.randomBelow(int64(standWait))
+			if err != nil {
+				return false, err
+			}
+			a.stand, e.planned.stand = last, e.now+standWait+Time(wait)
+		}
+	}
+	if a.stand == (protocol.OpID{}) || a.alarm || a.copied || !e.canSign() {
 		return false, nil
 	}
-	a.acked = r
+	if e.now < e.planned.stand {
+		return false, nil
+	}
+	_, err := e.sign(e.log.NextVote(e.self.memberID, a.stand))
+	a.stand = protocol.OpID{}
+	return err == nil, err
+}
+
+// unacknowledged is the last decision if this device is to vote for it; zero: it
+// is not.
+func (e *Engine) unacknowledged() protocol.OpID {
+	r := e.log.Resolve()
 	last := r.LastDecision()
 	if last == protocol.OpID(e.id) || !e.operates() {
-		return false, nil
+		return protocol.OpID{}
 	}
 	latest, ok := r.LatestVote(e.self.memberID)
 	if ok && (latest == last || slices.ContainsFunc(r.Open(), func(o group.OpenProposal) bool { return o.ID == latest })) {
-		return false, nil
+		return protocol.OpID{}
 	}
-	_, err := e.sign(e.log.NextVote(e.self.memberID, last))
-	return err == nil, err
+	return last
 }
 
 // canSign says whether there is an epoch to seal an operation in.

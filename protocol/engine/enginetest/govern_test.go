@@ -387,7 +387,6 @@ func TestAlarm(t *testing.T) {
 		if !alarm {
 			continue
 		}
-		ops := len(ana.Store.rows[tableOfOps])
 		must(t, ana.Post("attend", "Corps.", 0))
 		ana.Stop()
 		must(t, ana.Start())
@@ -395,8 +394,8 @@ func TestAlarm(t *testing.T) {
 		if s := ana.Engine.Status(); !s.AuthorityAlarm || s.Unsent != 1 {
 			t.Errorf("a restart ends the alarm: %+v", s)
 		}
-		if n := len(ana.Store.rows[tableOfOps]); n != ops {
-			t.Errorf("it stands on what nobody looked at: %d operations, were %d", n, ops)
+		if v, ok := logOf(t, ana).Resolve().LatestVote(ana.member); !ok || v != p.ID {
+			t.Errorf("it stands on what nobody looked at: %v", v)
 		}
 		_, err = ana.do(func(e *engine.Engine, now engine.Time) error { return e.ConfirmAuthority(now) })
 		must(t, err)
@@ -406,6 +405,9 @@ func TestAlarm(t *testing.T) {
 		}
 		if _, err := cam.See("attend"); err != nil {
 			t.Error(err)
+		}
+		if v, ok := logOf(t, ana).Resolve().LatestVote(ana.member); !ok || v == p.ID {
+			t.Error("it does not stand on what was confirmed")
 		}
 		ana.Stop()
 		must(t, ana.Start())
