@@ -10,7 +10,8 @@ import (
 // command carries one command out where the engines may be touched.
 type command func(n *Node, ctx context.Context, args json.RawMessage) (any, error)
 
-// commands by name. All but join return at once; join waits for its Welcome.
+// commands by name. All but join and leave return at once: join waits for its
+// Welcome, leave until somebody knows.
 var commands = map[string]command{
 	api.CommandStatus:      reading(status),
 	api.CommandConnect:     changing(connect),
@@ -22,12 +23,28 @@ var commands = map[string]command{
 	api.CommandMembers:     reading(members),
 	api.CommandRemove:      changing(remove),
 	api.CommandGrant:       changing(grant),
-	api.CommandLeave:       changing(leave),
+	api.CommandLeave:       leave,
 	api.CommandPost:        changing(post),
 	api.CommandEdit:        changing(edit),
 	api.CommandCancel:      changing(cancel),
 	api.CommandNotices:     reading(notices),
 	api.CommandShow:        reading(show),
+
+	api.CommandOrganisers:    reading(organisers),
+	api.CommandConfirm:       changing(confirm),
+	api.CommandSuspend:       changing(suspend),
+	api.CommandReinstate:     changing(reinstate),
+	api.CommandExpel:         changing(expel),
+	api.CommandVote:          changing(vote),
+	api.CommandDevices:       reading(devices),
+	api.CommandDevicesRemove: changing(removeDevice),
+	api.CommandDevicesSet:    changing(setDevices),
+	api.CommandPolicy:        reading(policy),
+	api.CommandPolicySet:     changing(setPolicy),
+	api.CommandRecovery:      reading(recovery),
+	api.CommandRecoverySet:   changing(setRecovery),
+	api.CommandRecoveryUse:   changing(useRecovery),
+	api.CommandChanges:       reading(changes),
 }
 
 // changing makes a command of a function that changes at most one group, and
@@ -86,8 +103,10 @@ func status(n *Node, _ api.NoArgs) (any, error) {
 	for _, g := range n.sortedGroups() {
 		st := g.engine.Status()
 		s.Peers += st.Peers
-		s.Groups = append(s.Groups, api.GroupStatus{ID: st.ID.String(), Name: st.Name, Members: st.Members,
-			Epoch: st.Epoch, Unsent: st.Unsent, Missing: st.Missing})
+		told := api.GroupStatus{ID: st.ID.String(), Name: st.Name, Members: st.Members, Epoch: st.Epoch, Unsent: st.Unsent,
+			Missing: st.Missing}
+		g.standing(&told)
+		s.Groups = append(s.Groups, told)
 	}
 	return s, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/node/api"
 	"github.com/palabre-app/palabre/node/store"
 	"github.com/palabre-app/palabre/protocol"
@@ -229,13 +230,6 @@ func remove(n *Node, a api.RemoveArgs) (*groupState, any, error) {
 	return n.alter(a.Group, func(g *groupState) error { return g.engine.Remove(n.now(), a.Member) })
 }
 
-func grant(n *Node, a api.GrantArgs) (*groupState, any, error) {
-	if a.Role != api.RoleAuthor {
-		return nil, nil, code(api.CodeUnknownRole)
-	}
-	return n.alter(a.Group, func(g *groupState) error { return g.engine.GrantAuthor(n.now(), a.Member) })
-}
-
 // alter carries out a command of one engine that returns nothing.
 func (n *Node) alter(prefix string, f func(*groupState) error) (*groupState, any, error) {
 	g, err := n.group(prefix)
@@ -253,36 +247,16 @@ func members(n *Node, a api.GroupArgs) (any, error) {
 	if !g.engine.Joined() {
 		return nil, engine.ErrNotJoined
 	}
+	suspended := map[identity.MemberID]bool{}
+	for _, o := range g.engine.Authority().Organisers {
+		suspended[o.ID] = len(o.SuspendedBy) > 0
+	}
 	list := []api.Member{}
 	for _, m := range g.engine.Members() {
-		list = append(list, api.Member{ID: m.ID.String(), Name: m.Name, Role: m.Role.String(), Words: strings.Join(m.Words[:], " ")})
+		list = append(list, api.Member{ID: m.ID.String(), Name: m.Name, Role: m.Role.String(), Words: strings.Join(m.Words[:], " "),
+			Suspended: suspended[m.ID]})
 	}
 	return list, nil
-}
-
-// leave erases the group from this device. The only organiser of a group that
-// has other members stays: nobody could admit or remove anybody after.
-func leave(n *Node, a api.GroupArgs) (*groupState, any, error) {
-	g, err := n.group(a.Group)
-	if err != nil {
-		return nil, nil, err
-	}
-	others, organisers, self := 0, 0, false
-	for _, m := range g.engine.Members() {
-		switch {
-		case m.Self:
-			self = m.Role == group.Organiser
-		default:
-			others++
-			if m.Role == group.Organiser {
-				organisers++
-			}
-		}
-	}
-	if self && others > 0 && organisers == 0 {
-		return nil, nil, code(api.CodeLastOrganiser)
-	}
-	return nil, api.Done{Done: true}, n.forget(g)
 }
 
 // forget erases a group from this device. The profile's rows go first: a group

@@ -141,7 +141,7 @@ func TestPostingAuthors(t *testing.T) {
 		t.Fatalf("a refused post is listed: %q", got)
 	}
 	refused(t, ben, api.CodeNotOrganiser, api.CommandGrant, api.GrantArgs{Member: ben.memberOf("Ben"), Role: api.RoleAuthor})
-	refused(t, ana, api.CodeUnknownRole, api.CommandGrant, api.GrantArgs{Member: ana.memberOf("Ben"), Role: api.RoleOrganiser})
+	refused(t, ana, api.CodeUnknownRole, api.CommandGrant, api.GrantArgs{Member: ana.memberOf("Ben"), Role: api.RoleReader})
 	call[api.Done](t, ana, api.CommandGrant, api.GrantArgs{Member: ana.memberOf("Ben")[:6], Role: api.RoleAuthor})
 	refused(t, ana, api.CodeAlreadySo, api.CommandGrant, api.GrantArgs{Member: ana.memberOf("Ben"), Role: api.RoleAuthor})
 	role := func(p *phone) (role string) {
@@ -251,7 +251,7 @@ func TestTwoGroups(t *testing.T) {
 	// Her port stays hers; the group that she leaves is gone from the disk.
 	var port uint16
 	ana.inside(func() { port = ana.groups[groupID(t, two)].record.Port })
-	call[api.Done](t, ana, api.CommandLeave, api.GroupArgs{Group: one})
+	call[api.Left](t, ana, api.CommandLeave, api.GroupArgs{Group: one})
 	refused(t, ana, api.CodeUnknownGroup, api.CommandMembers, api.GroupArgs{Group: one})
 	ana.stop()
 	ana = w.start(ana.dir, "Ana")

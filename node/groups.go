@@ -53,6 +53,8 @@ type groupState struct {
 	joined chan struct{} // closed once this device is in the group
 	usedUp chan struct{} // closed once the link that it joins by is known to be used up
 	gone   chan struct{} // closed once the group is no longer in the profile
+	// leaving is nil unless this person leaves, and closed once somebody knows.
+	leaving chan struct{}
 }
 
 func (n *Node) engineConfig(id protocol.GroupID) engine.Config {

@@ -125,6 +125,13 @@ func (n *Node) carryOut(g *groupState, r *engine.Ready) {
 // setGate puts new keys into force, and makes places that refused the old ones
 // worth a try at once.
 func (n *Node) setGate(g *groupState, gate *engine.Gate) {
+	switch keys := len(gate.Accept)+len(gate.Dial) > 0; {
+	case !keys && g.leaving != nil:
+		g.handedOver()
+		return // the links by which it was told stay until the group goes
+	case keys && g.engine.Status().Removed:
+		g.tellsLeaving() // the engine leaves the gate open for this alone
+	}
 	if g.gate == nil || !sameKeys(g.gate.Dial, gate.Dial) {
 		g.book.hurry(n.now())
 	}

@@ -62,7 +62,8 @@ func (n *Node) notify(g *groupState, ev engine.Event) {
 		}
 		return
 	case engine.EventRemoved:
-		g.reopen = true // to close: there are no keys any more
+		// To close: there are no keys any more. Who leaves says so first.
+		g.reopen = g.leaving == nil
 	case engine.EventAddresses:
 		g.book.sync(n.now(), g.engine.PeerAddresses())
 		return
@@ -70,6 +71,9 @@ func (n *Node) notify(g *groupState, ev engine.Event) {
 	out := api.Event{Event: string(ev.Kind), Group: g.id.String(), ID: ev.ID, Own: ev.Own}
 	n.watchMu.Lock()
 	defer n.watchMu.Unlock()
+	if ev.Kind == engine.EventAuthority && len(n.watchers) > 0 {
+		g.tell(&out)
+	}
 	for w := range n.watchers {
 		select {
 		case w.events <- out:

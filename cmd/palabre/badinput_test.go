@@ -145,6 +145,37 @@ func TestBadInputChangesNothing(t *testing.T) {
 	refused(bilal, api.CodeNotOrganiser, "invite")
 	refused(bilal, api.CodeNotOrganiser, "remove", ids["Awa"])
 	refused(awa, api.CodeCannotRemoveOrganiser, "remove", ids["Awa"])
+	for _, c := range []struct {
+		who  *person
+		code string
+		args []string
+	}{
+		{bilal, api.CodeNotOrganiser, []string{"suspend", ids["Awa"]}},
+		{bilal, api.CodeNotOrganiser, []string{"expel", ids["Awa"]}},
+		{bilal, api.CodeNotOrganiser, []string{"vote", "abcdef"}},
+		{bilal, api.CodeNotOrganiser, []string{"grant", ids["Bilal"], "organiser"}},
+		{bilal, api.CodeNotOrganiser, []string{"policy", "--posting", "organisers"}},
+		{bilal, api.CodeNotOrganiser, []string{"recovery", "new", "--words-file", filepath.Join(dir, "paper")}},
+		{awa, api.CodeNotYourself, []string{"suspend", ids["Awa"]}},
+		{awa, api.CodeNotAnOrganiser, []string{"suspend", ids["Bilal"]}},
+		{awa, api.CodeUnknownID, []string{"suspend", "Bilal, by name"}},
+		{awa, api.CodeNotAnOrganiser, []string{"reinstate", ids["Bilal"]}},
+		{awa, api.CodeUnknownID, []string{"expel", ids["Bilal"], "--undo", "abcdef"}},
+		{awa, api.CodeUnknownID, []string{"vote", "abcdef"}},
+		{awa, api.CodeBadID, []string{"vote", "abc"}},
+		{awa, api.CodeNoAlarm, []string{"organisers", "confirm"}},
+		{awa, api.CodeUnknownID, []string{"devices", "000000"}},
+		{awa, api.CodeUnknownID, []string{"devices", "remove", "000000"}},
+		{awa, api.CodeUnknownID, []string{"devices", "set", ids["Awa"], "000000"}},
+		{awa, api.CodePolicyBounds, []string{"policy", "--period", "8"}},
+		{awa, api.CodeAlreadySo, []string{"policy", "--keep", "30"}},
+		{awa, api.CodeNoRecovery, []string{"recovery", "end"}},
+		{awa, api.CodeRecoveryFile, []string{"recovery", "new", "--words-file", dir}},
+		{awa, api.CodeRecoveryWords, []string{"recovery", "use", "abcdef", "--words-file", awa.pass}},
+		{awa, api.CodeLastOrganiser, []string{"leave"}},
+	} {
+		refused(c.who, c.code, c.args...)
+	}
 	refused(bilal, api.CodeMayNotPost, "cancel", notice, "--reason", "r")
 	refused(clara, api.CodeNoGroup, "post", "announcement", "--title", "T", "--body", "b")
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/node/api"
 )
 
@@ -26,14 +27,38 @@ func answers() map[string]any {
 		api.CommandMembers:     []api.Member{},
 		api.CommandRemove:      api.Done{Done: true},
 		api.CommandGrant:       api.Done{Done: true},
-		api.CommandLeave:       api.Done{Done: true},
+		api.CommandLeave:       api.Left{Done: true, Told: true},
 		api.CommandPost:        api.Posted{ID: "ddeeff"},
 		api.CommandEdit:        api.Posted{ID: "ddeeff"},
 		api.CommandCancel:      api.Posted{ID: "ddeeff"},
 		api.CommandNotices:     []api.Notice{},
 		api.CommandShow:        api.Shown{},
+
+		api.CommandOrganisers:    api.Organisers{Organisers: []api.Organiser{}, Open: []api.Proposal{}, Need: 2, Of: 3},
+		api.CommandConfirm:       api.Done{Done: true},
+		api.CommandSuspend:       api.Done{Done: true},
+		api.CommandReinstate:     stands,
+		api.CommandExpel:         stands,
+		api.CommandVote:          stands,
+		api.CommandDevices:       []api.Device{},
+		api.CommandDevicesRemove: api.Done{Done: true},
+		api.CommandDevicesSet:    stands,
+		api.CommandPolicy:        api.Policy{Posting: api.PostingAll, PeriodDays: 7, KeepDays: 30, History: api.HistoryNone},
+		api.CommandPolicySet:     stands,
+		api.CommandRecovery:      api.Recovery{},
+		api.CommandRecoverySet:   stands,
+		api.CommandRecoveryUse:   stands,
+		api.CommandChanges:       []api.Change{},
 	}
 }
+
+var stands = api.Proposed{ID: "3f2a91445566", Have: 1, Need: 2, Of: 3}
+
+// standing is stands as a document.
+const standing = `{"id":"3f2a91445566","effective":false,"have":1,"need":2,"of":3}`
+
+// paperWords is the paper of the key whose bytes are all zero.
+var paperWords = identity.RecoveryKeyFromSeed([identity.SeedSize]byte{}).Paper()
 
 func TestFlagsBecomeArguments(t *testing.T) {
 	r, dir := record(t, answers())
@@ -60,7 +85,32 @@ func TestFlagsBecomeArguments(t *testing.T) {
 		{line: "members", command: "members", args: `{}`, out: `[]`},
 		{line: "remove 112233 --group aabbcc", command: "remove", args: `{"group":"aabbcc","member":"112233"}`, out: `{"done":true}`},
 		{line: "grant 112233 author", command: "grant", args: `{"member":"112233","role":"author"}`, out: `{"done":true}`},
-		{line: "leave", command: "leave", args: `{}`, out: `{"done":true}`},
+		{line: "leave", command: "leave", args: `{}`, out: `{"done":true,"told":true}`},
+		{line: "organisers --group aabbcc", command: "organisers", args: `{"group":"aabbcc"}`, out: `{"organisers":[],"open":[],"need":2,"of":3,"paper":false}`},
+		{line: "organisers confirm", command: "organisers.confirm", args: `{}`, out: `{"done":true}`},
+		{line: "suspend 112233", command: "suspend", args: `{"member":"112233"}`, out: `{"done":true}`},
+		{line: "reinstate 112233", command: "reinstate", args: `{"member":"112233"}`, out: standing},
+		{line: "expel 112233 --group aabbcc", command: "expel", args: `{"group":"aabbcc","member":"112233"}`, out: standing},
+		{line: "expel 112233 --undo aabbcc --undo ddeeff,001122", command: "expel", args: `{"member":"112233","undo":["aabbcc","ddeeff","001122"]}`, out: standing},
+		{line: "vote", command: "organisers", args: `{}`, out: `[]`},
+		{line: "vote 3f2a91", command: "vote", args: `{"proposal":"3f2a91"}`, out: standing},
+		{line: "devices", command: "devices", args: `{}`, out: `[]`},
+		{line: "devices 112233", command: "devices", args: `{"member":"112233"}`, out: `[]`},
+		{line: "devices remove ddeeff --group aabbcc", command: "devices.remove", args: `{"group":"aabbcc","device":"ddeeff"}`, out: `{"done":true}`},
+		{line: "devices set 112233 ddeeff 445566", command: "devices.set", args: `{"member":"112233","devices":["ddeeff","445566"]}`, out: standing},
+		{line: "policy", command: "policy", args: `{}`, out: `{"posting":"all","period_days":7,"keep_days":30,"history":"none","high_risk":false,"alerts_while_renewing":false}`},
+		{line: "policy --high-risk off --period 3", command: "policy.set", args: `{"period_days":3,"high_risk":false}`, out: standing},
+		{line: "policy --posting authors --keep 9 --history pinned --high-risk on --alerts-while-renewing on", command: "policy.set",
+			args: `{"posting":"authors","keep_days":9,"history":"pinned","high_risk":true,"alerts_while_renewing":true}`, out: standing},
+		{line: "recovery", command: "recovery", args: `{}`, out: `{"exists":false}`},
+		{line: "recovery end", command: "recovery.set", args: `{}`, out: standing},
+		{line: "recovery use 3f2a91 --words-file -", in: strings.ToUpper(paperWords) + "\n", command: "recovery.use",
+			args: `{"proposal":"3f2a91","words":"` + paperWords + `"}`, out: standing},
+		{line: "recovery use 3f2a91 --words-file " + file(t, "words", paperWords), command: "recovery.use",
+			args: `{"proposal":"3f2a91","words":"` + paperWords + `"}`, out: standing},
+		{line: "changes", command: "changes", args: `{"limit":20}`, out: `[]`},
+		{line: "changes -n 3", command: "changes", args: `{"limit":3}`, out: `[]`},
+		{line: "grant 112233 organiser", command: "grant", args: `{"member":"112233","role":"organiser"}`},
 		{line: "post announcement --title T --body B", command: "post",
 			args: `{"kind":"announcement","texts":[{"lang":"en","title":"T","body":"B"}]}`, out: `{"id":"ddeeff"}`},
 		{line: "post announcement --title T --body - --urgency alert --expires 7d", env: "LANG=fr_SN.UTF-8", in: "un\r\ndeux <&>\n", command: "post",
@@ -116,8 +166,10 @@ func TestHostileTextIsHarmless(t *testing.T) {
 	text := []api.Text{{Lang: bad, Title: bad, Body: bad}}
 	n := api.Notice{ID: bad, Kind: bad, Title: bad, Body: bad, Lang: "fr", Langs: []string{bad}, Author: bad, AuthorName: bad,
 		Urgency: bad, Status: bad, Created: bad, Expires: bad, Meeting: meeting}
+	who := api.Person{ID: bad, Name: bad, Alike: true}
 	r, dir := record(t, map[string]any{
-		api.CommandStatus:      api.Status{Groups: []api.GroupStatus{{ID: bad, Name: bad}}},
+		api.CommandStatus: api.Status{Groups: []api.GroupStatus{{ID: bad, Name: bad, Suspended: []api.Person{who}, Waiting: true,
+			Because: &api.Change{What: api.ChangeRemoved, By: who, Target: &who}}}},
 		api.CommandGroupCreate: api.GroupCreated{Group: bad},
 		api.CommandInvite:      api.Invite{Link: bad},
 		api.CommandJoin:        api.Joined{Group: bad, State: api.StateJoined},
@@ -128,15 +180,21 @@ func TestHostileTextIsHarmless(t *testing.T) {
 		api.CommandShow: api.Shown{Notice: n, Texts: text, CancelledBy: bad, CancelledByName: bad, Reason: bad, Incomplete: true,
 			Versions: []api.Version{{Editor: bad, EditorName: bad, Created: bad, Texts: text, Meeting: meeting}}},
 		api.CommandCancel: &api.Error{Code: bad, Text: bad, Hint: bad},
+		api.CommandOrganisers: api.Organisers{Organisers: []api.Organiser{{Person: who, SuspendedBy: []api.Person{who}, Devices: []string{bad}}},
+			Open: []api.Proposal{{ID: bad, Decision: bad, By: who, Target: &who, Voters: []api.Person{who}, Policy: &api.Policy{Posting: bad, History: bad}, Created: bad, PaperMay: true}}},
+		api.CommandDevices: []api.Device{{ID: bad, Member: bad, Added: bad}},
+		api.CommandPolicy:  api.Policy{Posting: bad, History: bad},
+		api.CommandChanges: []api.Change{{ID: bad, What: bad, Decision: bad, By: who, Target: &who, Device: bad, At: bad}},
+		api.CommandVote:    api.Proposed{ID: bad, PaperMay: true},
 	})
 	for _, line := range []string{"status", "group create A", "invite", "join x", "requests", "members", "post announcement --title T",
-		"notices", "show 112233", "cancel 112233 --reason R"} {
+		"notices", "show 112233", "organisers", "vote", "devices", "policy", "changes", "vote 112233", "cancel 112233 --reason R"} {
 		for _, more := range [][]string{{}, {"--json"}} {
 			p := palabre(t, dir, append(words(line), more...)...)
 			p.exit(t)
 			<-r.asked
 			all := p.out.String() + p.err.String()
-			if !strings.Contains(all, "شكرا") && line != "cancel 112233 --reason R" {
+			if !strings.Contains(all, "شكرا") && line != "cancel 112233 --reason R" && line != "vote 112233" {
 				t.Errorf("%s %v lost the letters: %q", line, more, all)
 			}
 			for _, c := range all {

@@ -77,6 +77,8 @@ func (f *face) root() *cobra.Command {
 	root.AddCommand(f.initCommand(), f.runCommand(), f.statusCommand(), f.connectCommand(), f.versionCommand(),
 		f.groupCommand(), f.inviteCommand(), f.joinCommand(), f.requestsCommand(), f.approveCommand(),
 		f.membersCommand(), f.removeCommand(), f.grantCommand(), f.leaveCommand(),
+		f.organisersCommand(), f.suspendCommand(), f.reinstateCommand(), f.expelCommand(), f.voteCommand(),
+		f.devicesCommand(), f.policyCommand(), f.recoveryCommand(), f.changesCommand(),
 		f.postCommand(), f.editCommand(), f.cancelCommand(), f.noticesCommand(), f.showCommand(), f.watchCommand(),
 		f.demoCommand(), f.benchCommand())
 	return root

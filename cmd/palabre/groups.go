@@ -141,7 +141,11 @@ func (f *face) membersCommand() *cobra.Command {
 			var rows [][]string
 			for i, id := range shorten(ids) {
 				m := list[i]
-				rows = append(rows, []string{id, f.word("role.", m.Role), line(m.Words), f.nameOf(m.Name)})
+				role := f.word("role.", m.Role)
+				if m.Suspended {
+					role = f.say("role.suspended")
+				}
+				rows = append(rows, []string{id, role, line(m.Words), f.nameOf(m.Name)})
 			}
 			f.table(rows)
 		})
@@ -160,12 +164,15 @@ func (f *face) removeCommand() *cobra.Command {
 
 func (f *face) grantCommand() *cobra.Command {
 	var a api.GrantArgs
-	c := f.command("grant MEMBER author", "help.grant", cobra.ExactArgs(2), func(args []string) error {
+	c := f.command("grant MEMBER author|organiser", "help.grant", cobra.ExactArgs(2), func(args []string) error {
 		a.Member, a.Role = args[0], args[1]
-		if a.Role != api.RoleAuthor {
-			return usage("the role that can be given is author")
+		switch a.Role {
+		case api.RoleAuthor:
+			return act(f, false, api.CommandGrant, a, f.done("grant.done"))
+		case api.RoleOrganiser:
+			return act(f, false, api.CommandGrant, a, f.proposed)
 		}
-		return act(f, false, api.CommandGrant, a, f.done("grant.done"))
+		return usage("the roles that can be given are author and organiser")
 	})
 	return f.groupFlag(c, &a.Group)
 }
@@ -173,7 +180,13 @@ func (f *face) grantCommand() *cobra.Command {
 func (f *face) leaveCommand() *cobra.Command {
 	var a api.GroupArgs
 	c := f.command("leave", "help.leave", nil, func([]string) error {
-		return act(f, false, api.CommandLeave, a, f.done("leave.done"))
+		return act(f, false, api.CommandLeave, a, func(l api.Left) {
+			if l.Told {
+				f.tell("leave.done")
+				return
+			}
+			f.tell("leave.untold")
+		})
 	})
 	return f.groupFlag(c, &a.Group)
 }

@@ -129,6 +129,30 @@ func (f *face) status(s api.Status) {
 		}
 		fmt.Fprintf(f.out, "\n%s  %s\n  ", ids[i], name)
 		f.tell("status.counts", "members", strconv.Itoa(g.Members), "unsent", strconv.Itoa(g.Unsent), "missing", strconv.Itoa(g.Missing))
+		f.trouble(g)
+	}
+}
+
+// trouble tells what keeps a group from being as it should, and what to type.
+func (f *face) trouble(g api.GroupStatus) {
+	tell := func(key string, pairs ...string) {
+		fmt.Fprint(f.out, "  ")
+		f.tell(key, pairs...)
+	}
+	if g.Removed {
+		tell("watch.removed")
+		return
+	}
+	for _, p := range g.Suspended {
+		tell("status.suspended", "who", f.who(&p))
+	}
+	switch {
+	case g.Alarm:
+		tell("organisers.alarm")
+	case g.Waiting && g.Because != nil:
+		tell("status.because", "what", f.change(*g.Because))
+	case g.Waiting:
+		tell("status.waiting")
 	}
 }
 

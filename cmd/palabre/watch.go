@@ -24,6 +24,14 @@ func (f *face) event(e api.Event) error {
 	if f.json {
 		return writeJSON(f.out, e)
 	}
+	if e.Change != nil {
+		said := f.change(*e.Change)
+		if e.Stands != nil {
+			said += " - " + f.stands(*e.Stands, nil) + ": palabre vote " + shorten([]string{e.Stands.ID})[0]
+		}
+		_, err := fmt.Fprintln(f.out, said)
+		return err
+	}
 	key := "watch." + e.Event
 	if !text.Has(key) {
 		return nil // of a newer version

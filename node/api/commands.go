@@ -13,13 +13,29 @@ const (
 	CommandApprove     = "approve"      // ApproveArgs, Done
 	CommandMembers     = "members"      // GroupArgs, []Member
 	CommandRemove      = "remove"       // RemoveArgs, Done
-	CommandGrant       = "grant"        // GrantArgs, Done
-	CommandLeave       = "leave"        // GroupArgs, Done
+	CommandGrant       = "grant"        // GrantArgs, Done; RoleOrganiser: Proposed
+	CommandLeave       = "leave"        // GroupArgs, Left
 	CommandPost        = "post"         // PostArgs, Posted
 	CommandEdit        = "edit"         // EditArgs, Posted
 	CommandCancel      = "cancel"       // CancelArgs, Posted
 	CommandNotices     = "notices"      // NoticesArgs, []Notice
 	CommandShow        = "show"         // ShowArgs, Shown
+
+	CommandOrganisers    = "organisers"         // GroupArgs, Organisers
+	CommandConfirm       = "organisers.confirm" // GroupArgs, Done
+	CommandSuspend       = "suspend"            // MemberArgs, Done
+	CommandReinstate     = "reinstate"          // MemberArgs, Proposed
+	CommandExpel         = "expel"              // ExpelArgs, Proposed
+	CommandVote          = "vote"               // VoteArgs, Proposed
+	CommandDevices       = "devices"            // DevicesArgs, []Device
+	CommandDevicesRemove = "devices.remove"     // DeviceArgs, Done
+	CommandDevicesSet    = "devices.set"        // DevicesSetArgs, Proposed
+	CommandPolicy        = "policy"             // GroupArgs, Policy
+	CommandPolicySet     = "policy.set"         // PolicySetArgs, Proposed
+	CommandRecovery      = "recovery"           // GroupArgs, Recovery
+	CommandRecoverySet   = "recovery.set"       // RecoverySetArgs, Proposed
+	CommandRecoveryUse   = "recovery.use"       // RecoveryUseArgs, Proposed
+	CommandChanges       = "changes"            // ChangesArgs, []Change
 )
 
 // arguments makes empty arguments for each command. A name that is not here is
@@ -41,6 +57,22 @@ var arguments = map[string]func() any{
 	CommandCancel:      func() any { return new(CancelArgs) },
 	CommandNotices:     func() any { return new(NoticesArgs) },
 	CommandShow:        func() any { return new(ShowArgs) },
+
+	CommandOrganisers:    func() any { return new(GroupArgs) },
+	CommandConfirm:       func() any { return new(GroupArgs) },
+	CommandSuspend:       func() any { return new(MemberArgs) },
+	CommandReinstate:     func() any { return new(MemberArgs) },
+	CommandExpel:         func() any { return new(ExpelArgs) },
+	CommandVote:          func() any { return new(VoteArgs) },
+	CommandDevices:       func() any { return new(DevicesArgs) },
+	CommandDevicesRemove: func() any { return new(DeviceArgs) },
+	CommandDevicesSet:    func() any { return new(DevicesSetArgs) },
+	CommandPolicy:        func() any { return new(GroupArgs) },
+	CommandPolicySet:     func() any { return new(PolicySetArgs) },
+	CommandRecovery:      func() any { return new(GroupArgs) },
+	CommandRecoverySet:   func() any { return new(RecoverySetArgs) },
+	CommandRecoveryUse:   func() any { return new(RecoveryUseArgs) },
+	CommandChanges:       func() any { return new(ChangesArgs) },
 }
 
 // Known says whether a command has this name.
@@ -84,6 +116,16 @@ type GroupStatus struct {
 	Epoch   uint32 `json:"epoch"`   // generation of the key that new notices are sealed under
 	Unsent  int    `json:"unsent"`  // own messages that nobody else holds yet
 	Missing int    `json:"missing"` // messages known to exist and not held
+
+	Removed   bool     `json:"removed,omitempty"`   // this person is no longer in the group
+	Suspended []Person `json:"suspended,omitempty"` // organisers who are
+	// Waiting says that what is written is kept here until keys have been renewed,
+	// Because of which change, if that is known.
+	Waiting bool    `json:"waiting,omitempty"`
+	Because *Change `json:"because,omitempty"`
+	// Alarm says that a decision of the organisers that held for days does not hold
+	// any more. What is written is kept here until somebody looked, and confirmed.
+	Alarm bool `json:"alarm,omitempty"`
 }
 
 // ConnectArgs give an address to dial, as a multiaddr in text. It is kept and
@@ -92,12 +134,15 @@ type ConnectArgs struct {
 	Addr string `json:"addr"`
 }
 
-// Event is one thing that happened. It holds no content.
+// Event is one thing that happened. It holds no content of notices.
 type Event struct {
 	Event string `json:"event"`           // one of the Event constants
 	Group string `json:"group,omitempty"` // group id
-	ID    string `json:"id,omitempty"`    // of the notice, request or member
+	ID    string `json:"id,omitempty"`    // of the notice, request, member or change
 	Own   bool   `json:"own,omitempty"`   // caused on this device
+
+	Change *Change   `json:"change,omitempty"` // of EventAuthority: what was done
+	Stands *Proposed `json:"stands,omitempty"` // the proposal that it was about, if still open
 }
 
 // Kinds of events. New ones may come; pass over those that you do not know.
@@ -111,4 +156,7 @@ const (
 	EventJoined   = "joined"  // this device is in the group
 	EventRemoved  = "removed" // this person is no longer in the group
 	EventTaken    = "taken"   // all own messages were taken by somebody
+
+	EventAuthority = "authority" // an act or proposal got, changed or lost its effect: see Change
+	EventAlarm     = "alarm"     // see GroupStatus.Alarm
 )

@@ -116,6 +116,27 @@ const (
 	CodeAlreadySo             = "already_so"
 	CodeUnknownRole           = "unknown_role"
 	CodeUnknownPosting        = "unknown_posting"
+
+	CodeNotAnOrganiser      = "not_an_organiser"      // the target
+	CodeOperatingDevice     = "operating_device"      // it acts for an organiser
+	CodeSuspended           = "suspended"             // this person is, as an organiser
+	CodeOrganiserLeaves     = "organiser_leaves"      // an organiser cannot just leave
+	CodeNotOpen             = "not_open"              // the proposal is decided, or passed over
+	CodeImpossibleDecision  = "impossible_decision"   // as things are
+	CodeAlreadySuspended    = "already_suspended"     // the target
+	CodeNotSuspended        = "not_suspended"         // the target
+	CodeNotYourself         = "not_yourself"          // nobody suspends themselves
+	CodeNoVoice             = "no_voice"              // this device does not act for an organiser
+	CodeDevicesBounds       = "devices_bounds"        // an organiser acts with 1 to 4
+	CodeOneSuspension       = "one_suspension"        // this organiser holds another suspended
+	CodeGivenBack           = "given_back"            // suspending again takes the agreement of the organisers
+	CodeNoRecovery          = "no_recovery"           // there is no paper, or it may not speak for this
+	CodeRecoveryWords       = "recovery_words"        // these are not the words
+	CodeRecoveryWordsNeeded = "recovery_words_needed" // and nobody sits at a terminal
+	CodeRecoveryFile        = "recovery_file"         // cannot be made, or is there already
+	CodePolicyBounds        = "policy_bounds"
+	CodeChainCopied         = "chain_copied" // this device was copied or restored: it signs nothing more
+	CodeNoAlarm             = "no_alarm"     // there is nothing to confirm
 )
 
 // Codes returns all codes, in the order of the list above.
@@ -137,5 +158,9 @@ func Codes() []string {
 		CodeNoticeCancelled, CodeNeedsNewer, CodeNotAMeeting, CodeNothingChanged,
 		CodeNotOrganiser, CodeMayNotPost, CodeCannotRemoveOrganiser, CodeLastOrganiser, CodeAlreadySo,
 		CodeUnknownRole, CodeUnknownPosting,
+		CodeNotAnOrganiser, CodeOperatingDevice, CodeSuspended, CodeOrganiserLeaves, CodeNotOpen, CodeImpossibleDecision, CodeAlreadySuspended,
+		CodeNotSuspended, CodeNotYourself, CodeNoVoice, CodeDevicesBounds, CodeOneSuspension,
+		CodeGivenBack, CodeNoRecovery, CodeRecoveryWords, CodeRecoveryWordsNeeded, CodeRecoveryFile, CodePolicyBounds,
+		CodeChainCopied, CodeNoAlarm,
 	}
 }

@@ -79,6 +79,8 @@ type Member struct {
 	Name  string `json:"name"`  // as they call themselves; empty until it came
 	Role  string `json:"role"`  // RoleOrganiser, RoleAuthor or RoleReader
 	Words string `json:"words"` // six safety words, with spaces between
+
+	Suspended bool `json:"suspended,omitempty"` // an organiser who is
 }
 
 // Roles of members.
@@ -94,7 +96,8 @@ type RemoveArgs struct {
 	Member string `json:"member"` // id
 }
 
-// GrantArgs give somebody a role. RoleAuthor is the one that can be given.
+// GrantArgs give somebody a role: RoleAuthor at once, RoleOrganiser once the
+// organisers agree.
 type GrantArgs struct {
 	Group  string `json:"group,omitempty"`
 	Member string `json:"member"` // id

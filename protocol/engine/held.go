@@ -131,6 +131,9 @@ func (e *Engine) taken(id protocol.EnvelopeID) {
 	if !e.held.unsent[id] {
 		return
 	}
+	if n, ok := e.held.get(id); ok && n.kind == protocol.KindOp && !e.log.Resolve().IsMember(e.self.memberID) {
+		e.gateStale = true // who has left may be told of by now
+	}
 	delete(e.held.unsent, id)
 	e.erase(tableUnsent, id[:])
 	if len(e.held.unsent) == 0 {
