@@ -182,10 +182,12 @@ func TestSeizureOnline(t *testing.T) {
 }
 
 // The cap: an organiser who never acknowledges keeps a key alive for 14 days, 3
-// at high risk, and not longer.
+// at high risk, and not longer: one who is off, and one who is active and whose
+// acknowledgements are lost.
 func TestSeizureAtTheCap(t *testing.T) {
-	for _, high := range []bool{false, true} {
-		t.Run(fmt.Sprintf("high=%v", high), func(t *testing.T) {
+	for i := range 4 {
+		high, off := i%2 == 1, i < 2
+		t.Run(fmt.Sprintf("high=%v off=%v", high, off), func(t *testing.T) {
 			x := newSeizing(t, high)
 			must(t, x.cam.Join(x.link))
 			x.run(engine.Seconds(120))
@@ -199,9 +201,13 @@ func TestSeizureAtTheCap(t *testing.T) {
 			x.post(x.ana, "short", 3600)
 			x.run(engine.Seconds(10))
 			opened := x.Now
-			x.ana.Stop() // before it acknowledged anything
+			if off {
+				x.ana.Stop() // before it acknowledged anything
+			} else {
+				x.lost = func(to *Node, data []byte) bool { return to != x.ana && x.acknowledges(x.ana, data) }
+			}
 			x.apart(opened + limit - hour - x.Now)
-			x.together(x.ana)
+			x.together()
 			x.run(20 * engine.Seconds(60))
 			l := x.rob(x.ben)
 			x.is("before the cap, shown", l.shown)
@@ -211,6 +217,21 @@ func TestSeizureAtTheCap(t *testing.T) {
 			x.is("after the cap, from traffic", l.read)
 		})
 	}
+}
+
+// acknowledges says whether a message brings an acknowledgement that a phone has
+// stored (spec 65 section 7).
+func (x *seizing) acknowledges(n *Node, data []byte) bool {
+	if len(data) < 2 || data[0] != messageGive {
+		return false
+	}
+	id := protocol.IDOf(data[1:])
+	for key := range n.Store.rows[tableOfEnvelopes] {
+		if key[36:68] == string(id[:]) && protocol.FrameKind(key[68]) == protocol.KindAck {
+			return true
+		}
+	}
+	return false
 }
 
 // Time offline is added: nothing runs on a phone that is off. What it has not
@@ -357,5 +378,68 @@ func TestSeizureOfPresence(t *testing.T) {
 			x.is("old, in the rows", l.presence)
 			x.is("old, from traffic", l.heard, "Ana")
 		})
+	}
+}
+
+// A group that turns to high risk: all that its bounds say is gone with the next
+// step of each phone that hears of the decision.
+func TestSeizureAfterTheGroupTurnsToHighRisk(t *testing.T) {
+	x := newSeizing(t, false)
+	x.post(x.ana, "old", 0)
+	x.run(engine.Seconds(20))
+	x.apart(7*day + hour) // supersedes generation 0
+	x.together()
+	x.run(engine.Seconds(120))
+	x.apart(25 * day)
+	x.together()
+	x.ana.step(engine.Addresses{List: []string{"/ip4/192.0.2.1/tcp/1"}})
+	x.run(engine.Seconds(120))
+	x.Cut(x.ana, x.ben)
+	x.Cut(x.ben, x.ana)
+	x.run(23 * hour) // the addresses are of the day before
+	l := x.rob(x.ben)
+	x.is("before, shown", l.shown, "old")
+	x.is("before, addresses", l.presence, "Ana")
+	if !l.nets[0] {
+		t.Error("generation 0 is erased too early")
+	}
+
+	// The founder's decision, as the founder's phone would sign it.
+	g, err := group.ParseGenesis(x.ana.Store.rows[tableOfMeta]["genesis"].value)
+	must(t, err)
+	log := group.NewLog(g)
+	for range 2 { // in whatever order they lie
+		for _, r := range x.ben.Store.rows[tableOfOps] {
+			f, err := protocol.ParseFrame(r.value)
+			must(t, err)
+			log.Add(f)
+		}
+	}
+	p := log.Resolve().Policy()
+	p.HighRisk = true
+	a := asMember(t, x.ben)
+	k := secrets(t, x.ben)
+	var decision protocol.OpID
+	for i := range 2 {
+		var payload group.Payload = group.Proposal{Prev: protocol.OpID(x.ana.id), Decision: group.SetPolicy{Policy: p}}
+		if i == 1 {
+			payload = log.NextVote(x.ana.member, decision)
+		}
+		f, err := log.NewOp(device(t, x.ana), x.ana.member, payload, nil, x.ana.Now().Unix())
+		must(t, err)
+		_, err = log.Add(f)
+		must(t, err)
+		decision = protocol.OpID(f.ID(x.ana.id))
+		a.give(sealed(t, k, x.ben, f))
+	}
+	if !log.Resolve().Policy().HighRisk {
+		t.Fatal("the decision does not hold")
+	}
+	x.ben.step(engine.Tick{})
+	l = x.rob(x.ben)
+	x.is("after, shown", l.shown)
+	x.is("after, addresses", l.presence)
+	if l.nets[0] {
+		t.Error("generation 0 is kept for longer than a week")
 	}
 }
