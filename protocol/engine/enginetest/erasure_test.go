@@ -414,3 +414,59 @@ func TestThiefFindsWhatIsLeft(t *testing.T) {
 		}
 	}
 }
+
+// TestErasureFollowsThePolicy: when the group decides that it is at high risk, what
+// its table gives no time any more goes with the next step.
+func TestErasureFollowsThePolicy(t *testing.T) {
+	w := NewWorld(39)
+	x := &theft{World: w, t: t, spy: w.spied(), witness: w.witnessed()}
+	ana, ben := w.Add("Ana"), w.Add("Ben")
+	must(t, ana.Found("Jardin", group.DefaultPolicy(10)))
+	link, err := ana.Invite(engine.InviteParams{AutoApprove: true})
+	must(t, err)
+	must(t, ben.Join(link))
+	must(t, w.Run(engine.Seconds(30)))
+	must(t, ana.Post("vieux", "Corps.", 0))
+	must(t, w.Run(daysOf(8)))
+	must(t, ana.Post("neuf", "Corps.", 0))
+	must(t, w.Run(hour))
+	x.apart(ana, ben)
+	must(t, w.Run(daysOf(23)))
+	x.spy.know(ana, ben)
+	x.epochs("standard", x.seize("standard", ben, "vieux", "neuf"), 0, 1)
+
+	genesis, err := group.ParseGenesis(ana.Store.rows[tableOfMeta]["genesis"].value)
+	must(t, err)
+	log := group.NewLog(genesis)
+	for range 2 {
+		for _, k := range ana.Store.keys(tableOfOps) {
+			f, err := protocol.ParseFrame(ana.Store.rows[tableOfOps][k].value)
+			must(t, err)
+			_, err = log.Add(f)
+			must(t, err)
+		}
+	}
+	policy := log.Resolve().Policy()
+	policy.HighRisk = true
+	a := asMember(t, ben)
+	var decided protocol.OpID
+	for _, p := range []func() group.Payload{
+		func() group.Payload {
+			return group.Proposal{Prev: protocol.OpID(ana.id), Decision: group.SetPolicy{Policy: policy}}
+		},
+		func() group.Payload { return group.Vote{Proposal: decided, Seq: 1} },
+	} {
+		f, err := log.NewOp(device(t, ana), ana.member, p(), nil, w.Now.Unix())
+		must(t, err)
+		_, err = log.Add(f)
+		must(t, err)
+		if decided == (protocol.OpID{}) {
+			decided = protocol.OpID(f.ID(ana.id))
+		}
+		a.give(sealed(t, secrets(t, ben), ben, f))
+	}
+	if !log.Resolve().Policy().HighRisk {
+		t.Fatal("the decision has no effect")
+	}
+	x.epochs("high risk", x.seize("high risk", ben, "neuf"), 1)
+}
