@@ -18,6 +18,7 @@ const (
 	TypeMeeting      ContentType = 2
 	TypeEdit         ContentType = 16
 	TypeCancel       ContentType = 17
+	TypePin          ContentType = 18
 	TypeGroupCard    ContentType = 32
 	TypeProfile      ContentType = 33
 )

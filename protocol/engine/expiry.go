@@ -39,8 +39,10 @@ func (e *Engine) tickExpiry() error {
 			return err
 		}
 	}
-	if at := e.nextErase(); today > e.shredded || at != 0 && e.now >= at || e.policy().HighRisk != e.risk {
-		e.shredded = today
+	at := e.nextErase()
+	due := today > e.shredded || at != 0 && e.now >= at || e.policy().HighRisk != e.risk
+	e.shredded = today
+	if due {
 		e.eraseDue()
 	}
 	return nil

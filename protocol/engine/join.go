@@ -300,23 +300,6 @@ func (e *Engine) start(log *group.Log, w *epoch.Welcome) error {
 	return err
 }
 
-// takeOriginal takes in a content apart from the message that carried it.
-func (e *Engine) takeOriginal(b []byte) {
-	o, c, err := protocol.ParseOriginal(b)
-	if err != nil || c.ExpiresAt <= e.now.Unix() && !isName(c.Type) {
-		return
-	}
-	pub, ok := e.log.DeviceKey(o.Device)
-	if !ok || !o.Verify(e.id, pub) {
-		return
-	}
-	author, v, err := e.judge(o.Device, c)
-	if v != protocol.Accept || err != nil {
-		return
-	}
-	e.storeOriginal(o.ID(e.id), b, c, author)
-}
-
 // onUsed learns that the link lets nobody in any more. The request stays until
 // the person gives it up: an organiser can still be asked for another link.
 func (e *Engine) onUsed(p *peer) {

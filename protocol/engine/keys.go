@@ -174,7 +174,7 @@ func (e *Engine) addKeyFrame(f protocol.Frame) (protocol.Verdict, error) {
 }
 
 // applyAck takes note of keys that an organiser's device says it holds.
-func (e *Engine) applyAck(f protocol.Frame) (protocol.Verdict, error) {
+func (e *Engine) applyAck(f protocol.Frame, n *entry) (protocol.Verdict, error) {
 	if v, err := e.checkSigned(f); v != protocol.Accept || err != nil {
 		return v, err
 	}
@@ -185,7 +185,7 @@ func (e *Engine) applyAck(f protocol.Frame) (protocol.Verdict, error) {
 	if !ok || m.Role != group.Organiser {
 		return protocol.Ignore, nil
 	}
-	e.signed(f.Device, e.now)
+	e.signed(f.Device, min(e.now, days(int64(n.day)+1))) // it may have been on its way for long
 	e.noteAck(f)
 	return protocol.Accept, nil
 }

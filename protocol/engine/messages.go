@@ -89,7 +89,7 @@ func (e *Engine) judge(d identity.DeviceID, c protocol.Content) (group.Member, p
 	switch c.Type {
 	case protocol.TypeAnnouncement, protocol.TypeMeeting:
 		ok = roster.MayPost(m.ID)
-	case protocol.TypeGroupCard:
+	case protocol.TypeGroupCard, protocol.TypePin:
 		ok = m.Role == group.Organiser
 	}
 	if !ok {

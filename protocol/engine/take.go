@@ -110,7 +110,7 @@ func (e *Engine) apply(f protocol.Frame, n *entry) (protocol.Verdict, error) {
 		return e.applyMessage(f, n)
 	case protocol.KindAck:
 		n.shred = n.day + 30
-		return e.applyAck(f)
+		return e.applyAck(f, n)
 	case protocol.KindPresence:
 		n.shred = n.day + protocol.Day(e.byRisk(presenceDays, presenceDaysRisk))
 		return e.applyPresence(f)

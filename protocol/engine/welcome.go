@@ -77,6 +77,11 @@ func (e *Engine) putWelcome(added protocol.OpID, frame protocol.Frame, kp group.
 			w.Originals = append(w.Originals, b)
 		}
 	}
+	history, err := e.history()
+	if err != nil {
+		return err
+	}
+	w.Originals = append(w.Originals, history...)
 	w.Chains = e.chainHeads()
 	hash := frame.ID(e.id)
 	frames, err := epoch.SealWelcome(e.id, e.self.device, &kp.KEM, hash, w)

@@ -74,7 +74,7 @@ func isNotice(t protocol.ContentType) bool {
 // are not ids of notices.
 func amendable(t protocol.ContentType) bool {
 	switch t {
-	case 0, protocol.TypeEdit, protocol.TypeCancel, protocol.TypeGroupCard, protocol.TypeProfile:
+	case 0, protocol.TypeEdit, protocol.TypeCancel, protocol.TypePin, protocol.TypeGroupCard, protocol.TypeProfile:
 		return false
 	}
 	return true

@@ -21,6 +21,7 @@ var reencoders = map[string]func([]byte) ([]byte, error){
 	"cancel":       again(DecodeCancel),
 	"group card":   again(DecodeGroupCard),
 	"profile":      again(DecodeProfile),
+	"pin":          again(DecodePin),
 }
 
 func decodeAs(t protocol.ContentType) func([]byte) (Notice, error) {
@@ -62,6 +63,7 @@ func samples(t testing.TB) map[string][]byte {
 		"cancel":       encoded(t, Cancel{Amends: amends(2, "n", "n"), Reason: "descente de police", Tag: "fr"}),
 		"group card":   encoded(t, GroupCard{Name: "Collectif 75", Version: 2}),
 		"profile":      encoded(t, Profile{Name: "أمينة", Version: 1}),
+		"pin":          encoded(t, Pin{Notice: idOf("n"), Version: 3, Pinned: true}),
 	}
 }
 
@@ -268,3 +270,4 @@ func FuzzEdit(f *testing.F)         { fuzzReencode(f, "edit") }
 func FuzzCancel(f *testing.F)       { fuzzReencode(f, "cancel") }
 func FuzzGroupCard(f *testing.F)    { fuzzReencode(f, "group card") }
 func FuzzProfile(f *testing.F)      { fuzzReencode(f, "profile") }
+func FuzzPin(f *testing.F)          { fuzzReencode(f, "pin") }

@@ -30,6 +30,7 @@ func (s *State) Expire(now int64) []protocol.ContentID {
 			gone = append(gone, id)
 		}
 	}
+	gone = s.withPins(gone, func(e *entry) bool { return now >= e.expires() })
 	for _, id := range gone {
 		s.remove(s.items[id])
 	}
@@ -58,6 +59,7 @@ func (s *State) ExpireOlder(made int64) []protocol.ContentID {
 			}
 		}
 	}
+	gone = s.withPins(gone, func(e *entry) bool { return e.Content.CreatedAt <= made })
 	for _, id := range gone {
 		s.remove(s.items[id])
 	}
@@ -80,6 +82,10 @@ func (s *State) NextChange(now int64) (int64, bool) {
 		switch {
 		case e.isName():
 			if !inForce[id] {
+				at(e.expires())
+			}
+		case e.pin != nil:
+			if !s.here(e.pin.Notice) {
 				at(e.expires())
 			}
 		case e.held(now):

@@ -57,9 +57,10 @@ type entry struct {
 	Item
 	amends *Amends // for edits and cancels
 	cancel *Cancel // for cancels
+	pin    *Pin    // for pins
 	notice Notice  // of notices and edits; Texts are dropped if it cannot be shown
 	name   string
-	ver    uint64 // of names
+	ver    uint64 // of names and pins
 }
 
 // thread is a notice with its amendments. Without a root they wait.
@@ -72,6 +73,7 @@ type thread struct {
 type State struct {
 	items      map[protocol.ContentID]*entry
 	threads    map[protocol.ContentID]*thread
+	pins       map[protocol.ContentID]map[protocol.ContentID]*entry // by notice
 	waiting    map[identity.MemberID]int
 	waitingAll int // of editors who are not organisers
 }
@@ -81,6 +83,7 @@ func New() *State {
 	return &State{
 		items:   map[protocol.ContentID]*entry{},
 		threads: map[protocol.ContentID]*thread{},
+		pins:    map[protocol.ContentID]map[protocol.ContentID]*entry{},
 		waiting: map[identity.MemberID]int{},
 	}
 }
@@ -128,6 +131,10 @@ func read(it Item) (*entry, error) {
 		var c Cancel
 		c, err = DecodeCancel(payload)
 		e.amends, e.cancel = &c.Amends, &c
+	case protocol.TypePin:
+		var p Pin
+		p, err = DecodePin(payload)
+		e.pin, e.ver = &p, p.Version
 	case protocol.TypeGroupCard:
 		var c GroupCard
 		c, err = DecodeGroupCard(payload)
@@ -162,6 +169,8 @@ func (e *entry) about() protocol.ContentID {
 	switch {
 	case e.amends != nil:
 		return e.amends.Notice
+	case e.pin != nil:
+		return e.pin.Notice
 	case e.isName():
 		return protocol.ContentID{}
 	}
@@ -179,6 +188,9 @@ func (e *entry) may(root *entry) bool { return e.Organiser || e.Author == root.A
 func (s *State) room(e *entry) error {
 	if len(s.items) >= MaxItems {
 		return ErrFull
+	}
+	if e.pin != nil {
+		return s.pinRoom(e)
 	}
 	if e.amends == nil {
 		return nil
@@ -211,6 +223,10 @@ func (s *State) insert(e *entry) {
 	if e.isName() {
 		return
 	}
+	if e.pin != nil {
+		s.insertPin(e)
+		return
+	}
 	id := e.about()
 	t := s.threads[id]
 	if t == nil {
@@ -238,6 +254,10 @@ func (s *State) insert(e *entry) {
 func (s *State) remove(e *entry) {
 	delete(s.items, e.ID)
 	if e.isName() {
+		return
+	}
+	if e.pin != nil {
+		s.removePin(e)
 		return
 	}
 	id := e.about()
@@ -270,9 +290,11 @@ func (s *State) countWaiting(e *entry, n int) {
 // effect says what became of an entry that was inserted.
 func (s *State) effect(e *entry) Effect {
 	switch {
-	case e.Standing == Folded, e.Content.Type == protocol.TypeGroupCard && !e.Organiser:
+	case e.Standing == Folded, (e.pin != nil || e.Content.Type == protocol.TypeGroupCard) && !e.Organiser:
 		return NoEffect
-	case e.isName():
+	case e.pin != nil && !s.here(e.pin.Notice):
+		return Waiting
+	case e.isName(), e.pin != nil:
 		return Applied
 	case e.amends == nil:
 		if isNotice(e.Content.Type) {

@@ -162,3 +162,36 @@ func TestListOrderAndGet(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A group can shorten what authors wish: by the age of the first version, with
+// all that hangs on it. Names stay.
+func TestExpireOlder(t *testing.T) {
+	root := created(t, "n", amina, announcement("x"))
+	late := edited(t, "e", amina, amends(2, "n", "n"), announcement("y"))
+	late.Content.CreatedAt += 20 * day
+	waits := edited(t, "w", amina, amends(2, "m", "m"), announcement("z"))
+	waits.Content.CreatedAt += 10 * day
+	young := created(t, "k", amina, announcement("k"))
+	young.Content.CreatedAt += 25 * day
+	name := item(t, "p", protocol.TypeProfile, amina, Profile{Name: "Amina", Version: 1})
+	s := holding(t, root, late, waits, young, name)
+	at := root.Content.CreatedAt
+	for _, c := range []struct {
+		made int64
+		want []string
+	}{{at - 1, nil}, {at, []string{"n", "e"}}, {at + 10*day - 1, nil}, {at + 10*day, []string{"w"}}, {at + 25*day - 1, nil}} {
+		want := []protocol.ContentID{}
+		for _, n := range c.want {
+			want = append(want, idOf(n))
+		}
+		if got := s.ExpireOlder(c.made); !reflect.DeepEqual(append([]protocol.ContentID{}, got...), protocol.SortIDs(want)) {
+			t.Errorf("made at %d: %d gone, not %v", c.made-at, len(got), c.want)
+		}
+	}
+	if list := s.List(young.Content.CreatedAt, nil, true); len(list) != 1 || list[0].Notice != idOf("k") {
+		t.Errorf("what is young is gone: %v", list)
+	}
+	if _, ok := s.Name(amina); !ok {
+		t.Error("a name is gone")
+	}
+}

@@ -46,6 +46,7 @@ type View struct {
 	Kind    protocol.ContentType
 	Status  Status
 	Author  identity.MemberID // of the notice
+	Pinned  bool              // by an organiser
 	Posted  int64             // unix seconds by the author's clock; never decides
 
 	// Conflicts are the versions to show beside this one: the other sides of a
@@ -68,11 +69,11 @@ func (v View) LogValue() slog.Value { return slog.StringValue(v.Notice.String()[
 // LogValue keeps texts and whole ids out of logs.
 func (v Version) LogValue() slog.Value { return slog.StringValue(v.ID.String()[:8]) }
 
-func view(t *thread, g graph, now int64, preferred []string) View {
+func (s *State) view(t *thread, g graph, now int64, preferred []string) View {
 	first := g.heads[0]
 	v := View{
 		Version: first.show(preferred), Notice: t.root.ID, Kind: t.root.notice.Type, Status: Active,
-		Author: t.root.Author, Posted: t.root.Content.CreatedAt, Missing: g.missing,
+		Author: t.root.Author, Posted: t.root.Content.CreatedAt, Missing: g.missing, Pinned: s.pinned(t.root.ID),
 	}
 	// The whole notice goes when its last head goes.
 	v.Expires = g.expires
@@ -126,7 +127,7 @@ func (s *State) List(now int64, preferred []string, all bool) []View {
 		if len(g.heads) == 0 || !all && now >= g.expires {
 			continue
 		}
-		out = append(out, view(t, g, now, preferred))
+		out = append(out, s.view(t, g, now, preferred))
 	}
 	slices.SortFunc(out, func(a, b View) int {
 		return cmp.Or(-cmp.Compare(a.Posted, b.Posted), bytes.Compare(a.Notice[:], b.Notice[:]))
@@ -160,5 +161,5 @@ func (s *State) Get(prefix string, now int64, preferred []string) (View, error) 
 	if found == nil {
 		return View{}, ErrNotFound
 	}
-	return view(found, at, now, preferred), nil
+	return s.view(found, at, now, preferred), nil
 }

@@ -1,8 +1,6 @@
 package enginetest
 
 import (
-	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -10,347 +8,465 @@ import (
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/engine"
 	"github.com/palabre-app/palabre/protocol/group"
-	"github.com/palabre-app/palabre/protocol/wire"
 )
 
-// What a seizure gives is compared with spec 35 section 2, in both directions: what the
-// claims say is open must open, what they say is gone must not.
+const daySeconds = protocol.DaySeconds
 
-const (
-	tableOfKEM   = 12
-	tableOfItems = 8
-	hour         = engine.Time(3_600_000)
-	day          = 24 * hour
-)
+// level is what a policy promises (spec 35).
+type level struct {
+	name                   string
+	high                   bool
+	period, retention, cap int64 // days
+	presence               int64
+	text                   int64 // days at most
+}
 
-// erasing is a group in which somebody records.
-type erasing struct {
+var levels = []level{
+	{name: "standard", period: 7, retention: 30, cap: 14, presence: 2, text: 90},
+	{name: "high risk", high: true, period: 1, retention: 7, cap: 3, presence: 1, text: 30},
+}
+
+// theft is a world whose phones are seized again and again.
+type theft struct {
 	*World
-	t             *testing.T
-	r             *recorder
-	ana, ben, cam *Node
-	link          protocol.Link
-	lost          func(to *Node, data []byte) bool
+	t       *testing.T
+	spy     *spy
+	witness witness
 }
 
-func newErasing(t *testing.T, highRisk bool) *erasing {
-	t.Helper()
+// seize opens all that a phone has now, and wants exactly what is named to be
+// readable, of all notices that there ever were.
+func (x *theft) seize(when string, n *Node, readable ...string) *loot {
+	x.t.Helper()
+	return x.seizeStore(when, n, n.Store.Clone(), readable...)
+}
+
+func (x *theft) seizeStore(when string, n *Node, store *Memory, readable ...string) *loot {
+	x.t.Helper()
+	l := steal(x.t, n.id, store, x.spy, n.Now())
+	for _, p := range x.posts {
+		if want := slices.Contains(readable, p.name); l.reads(p.name) != want {
+			x.t.Errorf("%s, %s's phone: %q readable: %t (stored %t, opened %t)", when, n.Name, p.name, !want, l.stored[p.name], l.opened[p.name])
+		}
+	}
+	if found := x.witness.leaks(n, store); len(found) > 0 {
+		x.t.Errorf("%s, %s's phone: erased and still there: %s", when, n.Name, strings.Join(found, ", "))
+	}
+	return l
+}
+
+// epochs wants exactly these generations to be open: who wrote when.
+func (x *theft) epochs(when string, l *loot, want ...uint32) {
+	x.t.Helper()
+	var got []uint32
+	for id := range l.keys {
+		got = append(got, l.headers[id].Core.Gen)
+	}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		x.t.Errorf("%s: the net keys of epochs %v are open, not %v", when, got, want)
+	}
+}
+
+// inboxes wants exactly these generations' inboxes to be open.
+func (x *theft) inboxes(when string, l *loot, want ...uint32) {
+	x.t.Helper()
+	var got []uint32
+	for id, h := range l.headers {
+		if l.inbox(id) {
+			got = append(got, h.Core.Gen)
+		}
+	}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		x.t.Errorf("%s: the inboxes of epochs %v are open, not %v", when, got, want)
+	}
+}
+
+// presence wants an address to lie in the storage, and to open from traffic.
+func (x *theft) presence(when string, l *loot, n *Node, stored, heard bool) {
+	x.t.Helper()
+	a := address(n)
+	if l.addresses[a] != stored || l.heard[a] != heard {
+		x.t.Errorf("%s: %s's address is stored %t, opens %t; not %t, %t", when, n.Name, l.addresses[a], l.heard[a], stored, heard)
+	}
+}
+
+func address(n *Node) string { return "/dns4/" + strings.ToLower(n.Name) + ".example/tcp/4001" }
+
+// until lets time pass up to an hour before and after a time.
+func (x *theft) until(t engine.Time) {
+	x.t.Helper()
+	if t <= x.Now {
+		x.t.Fatalf("the time to wait for is %.1f hours over", float64(x.Now-t)/3.6e6)
+	}
+	must(x.t, x.Run(t-x.Now))
+}
+
+func daysOf(days int64) engine.Time { return engine.Seconds(days * daySeconds) }
+
+func (x *theft) apart(a, b *Node) {
+	x.Cut(a, b)
+	x.Cut(b, a)
+}
+
+// lone makes what a member writes while nobody hears him, and returns the
+// envelopes, which pass where only the spy sees them.
+func (x *theft) lone(n *Node, seconds int64, names ...string) [][]byte {
+	x.t.Helper()
+	var list [][]byte
+	for _, name := range names {
+		before := envelopesOf(n)
+		must(x.t, n.Post(name, "Corps.", seconds))
+		for id, e := range envelopesOf(n) {
+			if before[id] == nil {
+				x.spy.see(e)
+				list = append(list, e)
+			}
+		}
+	}
+	if len(list) != len(names) {
+		x.t.Fatalf("%d envelopes came of %d notices", len(list), len(names))
+	}
+	return list
+}
+
+// TestErasure is the test of spec 35: a phone's whole storage at many times, with
+// all that ever travelled, opens exactly what the claims say.
+func TestErasure(t *testing.T) {
+	for _, v := range levels {
+		t.Run(v.name, func(t *testing.T) { erasure(t, v) })
+	}
+}
+
+func erasure(t *testing.T, v level) {
 	w := NewWorld(35)
-	x := &erasing{World: w, t: t, r: record(w)}
-	w.tap = func(_, to *Node, data []byte) bool {
-		x.r.note(data)
-		return x.lost == nil || !x.lost(to, data)
-	}
-	x.ana, x.ben, x.cam = w.Add("Ana"), w.Add("Ben"), w.Add("Cam")
-	p := group.DefaultPolicy(10)
-	p.HighRisk = highRisk
-	must(t, x.ana.Found("Jardin", p))
-	var err error
-	x.link, err = x.ana.Invite(engine.InviteParams{Uses: 3, AutoApprove: true})
+	x := &theft{World: w, t: t, spy: w.spied(), witness: w.witnessed()}
+	ana, ben, cam, dia, eli, fay := w.Add("Ana"), w.Add("Ben"), w.Add("Cam"), w.Add("Dia"), w.Add("Eli"), w.Add("Fay")
+	policy := group.DefaultPolicy(10)
+	policy.HighRisk = v.high
+	must(t, ana.Found("Jardin", policy))
+	start := w.Now
+	link, err := ana.Invite(engine.InviteParams{Uses: 6, AutoApprove: true})
 	must(t, err)
-	must(t, x.ben.Join(x.link))
-	x.run(2 * engine.Seconds(60))
-	return x
-}
-
-func (x *erasing) run(d engine.Time) { x.t.Helper(); must(x.t, x.Run(d)) }
-
-// apart lets time pass without links, and without the work of them.
-func (x *erasing) apart(d engine.Time) {
-	x.t.Helper()
-	for i, a := range x.nodes {
-		for _, b := range x.nodes[i+1:] {
-			x.Cut(a, b)
-			x.Cut(b, a)
+	must(t, ana.Post("avant", "Corps.", 0))
+	for _, n := range []*Node{ben, cam, dia, fay} {
+		must(t, n.Join(link))
+	}
+	for _, n := range []*Node{ben, cam, dia, fay} {
+		for i := 0; n.joined == 0; i++ {
+			if i == 60 {
+				t.Fatalf("%s did not get in", n.Name)
+			}
+			must(t, w.Run(engine.Seconds(1)))
 		}
 	}
-	x.run(d)
-	x.together()
+	x.spy.know(ana, ben, cam, dia, fay)
+
+	// Before the next key is acknowledged, the key that opened the Welcome opens
+	// what was read; afterwards it does not.
+	must(t, ana.Post("vite", "Corps.", 5))
+	must(t, w.Run(engine.Seconds(4)))
+	if _, err := ben.See("vite"); err != nil {
+		t.Fatal(err)
+	}
+	must(t, w.Run(engine.Seconds(3)))
+	x.seize("before the ack", ben, "vite")
+	x.seize("before the ack", ana, "avant")
+	must(t, w.Run(engine.Seconds(120)))
+	x.seize("after the ack", ben)
+
+	// What is read and short, read and long, and written where nobody hears it:
+	// one of three reaches the group.
+	must(t, ana.Post("bref", "Corps.", daySeconds/2))
+	must(t, ana.Post("long", "Corps.", 0))
+	for _, n := range []*Node{ana, ben, dia, fay} {
+		n.step(engine.Addresses{List: []string{address(n)}})
+	}
+	must(t, w.Run(engine.Seconds(30)))
+	for _, n := range w.Nodes() {
+		x.apart(cam, n)
+	}
+	alone := x.lone(cam, daySeconds/2, "saute", "livre", "jamais")
+	cam.Stop()
+	thief := asMember(t, ben)
+	thief.give(alone[1])
+	thief.step(engine.PeerDown{Peer: thief.id})
+	must(t, w.Run(engine.Seconds(60)))
+	for _, n := range []*Node{ana, ben, dia, fay} {
+		if _, err := n.See("livre"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fay.Stop()
+	away := []string{"bref", "long", "saute", "livre", "jamais"}
+	l := x.seize("just read", ben, "bref", "long", "saute", "livre", "jamais")
+	x.epochs("just read", l, 0)
+	x.inboxes("just read", l)
+	x.presence("just read", l, ana, true, true)
+	l = x.seize("just read", ana, "avant", "bref", "long", "saute", "livre", "jamais")
+	x.inboxes("just read", l, 0)
+	x.seize("just off", fay, away...)
+
+	// A newcomer gets no key for what its adder had used or passed over.
+	must(t, eli.Join(link))
+	must(t, w.Run(engine.Seconds(180)))
+	x.spy.know(eli)
+	l = x.seize("newcomer", eli, "jamais")
+	x.epochs("newcomer", l, 0)
+	x.inboxes("newcomer", l)
+	x.presence("newcomer", l, ben, true, true)
+
+	// Texts go with their expiry.
+	x.until(start + 13*hour)
+	for _, n := range []*Node{ben, dia} {
+		x.seize("texts expired", n, "long", "saute", "jamais")
+	}
+	x.seize("texts expired", ana, "avant", "long", "saute", "jamais")
+	x.seize("texts expired", eli, "jamais")
+	x.seize("still off", fay, away...)
+	for _, n := range []*Node{ana, ben, dia} {
+		n.step(engine.Addresses{})
+	}
+	told := w.Now
+
+	// The next epoch comes, and its issuer goes before she acknowledges a key.
+	x.until(start + daysOf(v.period) - hour)
+	for ben.epoch() == 0 || dia.epoch() == 0 || eli.epoch() == 0 {
+		if w.Now > start+daysOf(v.period)+hour {
+			t.Fatal("no epoch came with the period")
+		}
+		must(t, w.Run(engine.Seconds(2)))
+	}
+	opened := w.Now
+	for _, n := range w.Nodes() {
+		x.apart(ana, n)
+	}
+	must(t, dia.Post("tard", "Corps.", daySeconds/2))
+	must(t, w.Run(engine.Seconds(60)))
+	if _, err := ben.See("tard"); err != nil {
+		t.Fatal(err)
+	}
+	x.epochs("two epochs", x.seize("two epochs", ben, "long", "saute", "jamais", "tard"), 0, 1)
+
+	// Presence goes with its day; from traffic it opens as what is not read.
+	x.until(max(told+daysOf(v.presence)+24*hour, opened+13*hour))
+	l = x.seize("presence over", ben, "long", "saute", "jamais", "tard")
+	x.presence("presence over", l, dia, false, true)
+	x.presence("presence over", l, ben, false, true)
+
+	// The key that opened an epoch opens it again for the cap at most. Who was off
+	// still has the key that opens what came since.
+	x.until(opened + daysOf(v.cap) - hour)
+	x.seize("before the cap", ben, "long", "saute", "jamais", "tard")
+	x.until(opened + daysOf(v.cap) + hour)
+	x.seize("after the cap", ben, "long", "saute", "jamais")
+	x.seize("after the cap", dia, "long", "saute", "jamais")
+	x.seize("after the cap", eli, "jamais")
+	x.epochs("still off", x.seize("still off", fay, slices.Concat(away, []string{"tard"})...), 0, 1)
+
+	// Whoever was off has what it had, until it is in touch again: then it has a
+	// retention and a key's life from there.
+	x.until(opened + daysOf(v.retention) - 2*hour)
+	must(t, fay.Start())
+	x.seize("on, nobody is there", fay, slices.Concat(away, []string{"tard"})...)
+	back := w.Now
+	must(t, w.Run(hour))
+	if fay.epoch() != 1 {
+		t.Fatal("who was off did not come back")
+	}
+	l = x.seize("in touch again", fay, "long", "saute", "jamais", "tard")
+	if !l.stored["tard"] || l.opened["tard"] {
+		t.Error("what came after its expiry opens again, or is not kept for an edit")
+	}
+
+	// Secrets of an epoch go a retention after the next one was accepted. Of an epoch
+	// in use they stay, and with them what was never read.
+	l = x.seize("before the retention", ben, "long", "saute", "jamais")
+	x.epochs("before the retention", l, 0, 1)
+	x.presence("before the retention", l, dia, false, true)
+	l = x.seize("before the retention", ana, "avant", "long", "saute", "jamais", "tard")
+	x.inboxes("before the retention", l, generations(l)...)
+	x.until(opened + daysOf(v.retention) + hour)
+	for _, n := range []*Node{ben, dia} {
+		l = x.seize("after the retention", n, "long")
+		x.epochs("after the retention", l, 1)
+		x.presence("after the retention", l, dia, false, false)
+	}
+	x.epochs("after the retention", x.seize("after the retention", eli), 1)
+	l = x.seize("after the retention", ana, "avant", "long", "tard")
+	x.inboxes("after the retention", l, generations(l)...)
+	if slices.Contains(generations(l), 0) || len(generations(l)) == 0 {
+		t.Errorf("on the organiser's phone the epochs %v are open", generations(l))
+	}
+	x.seize("just back", fay, "long", "saute", "jamais", "tard")
+	x.until(back + daysOf(3))
+	x.seize("back for three days", fay, "long", "saute", "jamais")
+
+	// No text outlives its bound, whatever its author wished.
+	for i, a := range w.Nodes() {
+		for _, b := range w.Nodes()[i+1:] {
+			x.apart(a, b)
+		}
+	}
+	if x.Now < back+daysOf(v.retention) && back+daysOf(v.retention) < start+daysOf(v.text)-hour {
+		x.until(back + daysOf(v.retention) - hour)
+		x.seize("back for less than a retention", fay, "long", "saute", "jamais")
+		x.until(back + daysOf(v.retention) + 2*hour)
+		x.seize("back for a retention", fay, "long")
+	}
+	x.until(start + daysOf(v.text) - hour)
+	x.seize("before the bound of texts", ben, "long")
+	x.until(start + daysOf(v.text) + 26*hour)
+	x.seize("after the bound of texts", ben)
+	x.seize("after the bound of texts", fay)
+	x.seize("after the bound of texts", eli)
 }
 
-func (x *erasing) together(not ...*Node) {
-	for i, a := range x.nodes {
-		for _, b := range x.nodes[i+1:] {
-			if !slices.Contains(not, a) && !slices.Contains(not, b) {
-				x.Heal(a, b)
+// generations lists the generations whose keys are open.
+func generations(l *loot) []uint32 {
+	var list []uint32
+	for id := range l.keys {
+		list = append(list, l.headers[id].Core.Gen)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// TestThiefFindsWhatIsLeft proves the thief able: each thing that is erased in
+// time, put back into the storage as it once lay there, is found and used.
+func TestThiefFindsWhatIsLeft(t *testing.T) {
+	w := NewWorld(36)
+	x := &theft{World: w, t: t, spy: w.spied(), witness: w.witnessed()}
+	ana, ben := w.Add("Ana"), w.Add("Ben")
+	policy := group.DefaultPolicy(10)
+	policy.HighRisk = true
+	must(t, ana.Found("Jardin", policy))
+	link, err := ana.Invite(engine.InviteParams{AutoApprove: true})
+	must(t, err)
+	must(t, ben.Join(link))
+	must(t, w.Run(engine.Seconds(10)))
+	x.spy.know(ana, ben)
+	// Snapshots: before a message was read, before its epoch's key was given up,
+	// while the text is there.
+	unread := ben.Store.Clone()
+	must(t, ana.Post("bref", "Corps.", 3600))
+	ana.step(engine.Addresses{List: []string{address(ana)}})
+	must(t, w.Run(engine.Seconds(10)))
+	ana.step(engine.Addresses{})
+	read := ben.Store.Clone()
+	organiser := ana.Store.Clone()
+	x.seizeStore("read", ben, read, "bref")
+	must(t, w.Run(8*24*hour+hour))
+	now := ben.Store.Clone()
+	l := x.seizeStore("later", ben, now)
+	x.presence("later", l, ana, false, false)
+
+	with := func(old, base *Memory, tables ...engine.Table) *Memory {
+		m := base.Clone()
+		for _, table := range tables {
+			for k, r := range old.rows[table] {
+				if _, there := m.rows[table][k]; there && table == tableOfEpochs {
+					continue
+				}
+				m.rows[table][k] = r
 			}
+		}
+		return m
+	}
+	steals := func(m *Memory) *loot { return steal(t, ben.id, m, x.spy, ben.Now()) }
+	for _, c := range []struct {
+		what  string
+		old   *Memory
+		table []engine.Table
+	}{
+		{"the key of the Welcome", read, []engine.Table{tableOfKEM}},
+		{"the epoch before it was read", unread, []engine.Table{tableOfEpochs, tableOfSecrets, tableOfChains}},
+		{"the text", read, []engine.Table{tableOfItems}},
+	} {
+		if !steals(with(c.old, now, c.table...)).reads("bref") {
+			t.Errorf("%s was put back, and nothing was read with it", c.what)
+		}
+		if len(x.witness.leaks(ben, with(c.old, now, c.table...))) != 0 {
+			t.Errorf("%s: rows that are there count as leaks", c.what)
+		}
+	}
+	// The epoch as it was after reading: who wrote when, presence; not the text.
+	l = steals(with(read, now, tableOfEpochs, tableOfSecrets, tableOfChains))
+	if l.reads("bref") {
+		t.Error("a message that was read opens with what is kept of its epoch")
+	}
+	x.presence("epoch put back", l, ana, false, true)
+	x.presence("all put back", steals(with(read, now, tableOfEpochs, tableOfSecrets, tableOfChains, tableOfEnvelopes)), ana, true, true)
+	l = steal(t, ana.id, with(organiser, ana.Store, tableOfEpochs, tableOfSecrets), x.spy, ana.Now())
+	if !slices.Contains(generations(l), 0) {
+		t.Error("the organiser's first epoch was put back, and is not open")
+	}
+	for id, h := range l.headers {
+		if h.Core.Gen == 0 && !l.inbox(id) {
+			t.Error("the organisers' secret was put back, and the inbox is not open")
+		}
+	}
+	// An erased secret in a row where nobody looks for it.
+	for s, what := range secretsOf(tableOfSecrets, read.rows[tableOfSecrets][read.keys(tableOfSecrets)[0]].value) {
+		m := now.Clone()
+		m.rows[tableOfMeta]["name"] = row{value: []byte("somewhere in the middle " + s + " of a row")}
+		if got := x.witness.leaks(ben, m); !slices.Equal(got, []string{what}) {
+			t.Errorf("%s lies in the storage, and is not found: %v", what, got)
 		}
 	}
 }
 
-func (x *erasing) post(n *Node, title string, seconds int64) {
-	x.t.Helper()
-	must(x.t, n.Post(title, "Corps.", seconds))
-}
+// TestErasureFollowsThePolicy: when the group decides that it is at high risk, what
+// its table gives no time any more goes with the next step.
+func TestErasureFollowsThePolicy(t *testing.T) {
+	w := NewWorld(39)
+	x := &theft{World: w, t: t, spy: w.spied(), witness: w.witnessed()}
+	ana, ben := w.Add("Ana"), w.Add("Ben")
+	must(t, ana.Found("Jardin", group.DefaultPolicy(10)))
+	link, err := ana.Invite(engine.InviteParams{AutoApprove: true})
+	must(t, err)
+	must(t, ben.Join(link))
+	must(t, w.Run(engine.Seconds(30)))
+	must(t, ana.Post("vieux", "Corps.", 0))
+	must(t, w.Run(daysOf(8)))
+	must(t, ana.Post("neuf", "Corps.", 0))
+	must(t, w.Run(hour))
+	x.apart(ana, ben)
+	must(t, w.Run(daysOf(23)))
+	x.spy.know(ana, ben)
+	x.epochs("standard", x.seize("standard", ben, "vieux", "neuf"), 0, 1)
 
-// is compares the titles that a robbery gives with what is claimed.
-func (x *erasing) is(what string, got map[string]bool, want ...string) {
-	x.t.Helper()
-	list := slices.Sorted(maps.Keys(got))
-	slices.Sort(want)
-	if strings.Join(list, " ") != strings.Join(want, " ") {
-		x.t.Errorf("%s: a thief gets [%s], the claims say [%s]", what, strings.Join(list, " "), strings.Join(want, " "))
-	}
-}
-
-func (x *erasing) rob(n *Node) loot { x.t.Helper(); return rob(x.t, x.World, n.id, n.Store, x.r) }
-
-// privates counts the KEM keys that a phone holds.
-func (x *erasing) privates(n *Node) int {
-	x.t.Helper()
-	held := 0
-	for _, r := range n.Store.rows[tableOfKEM] {
-		var k struct {
-			_       struct{} `cbor:",toarray"`
-			Counter uint64
-			KEM     [32]byte
-			Lane    [32]byte
-			Frame   protocol.ItemID
-			Used    int64
-			Gone    bool
-		}
-		must(x.t, wire.Unmarshal(r.value, 512, &k))
-		if k.KEM != [32]byte{} {
-			held++
+	genesis, err := group.ParseGenesis(ana.Store.rows[tableOfMeta]["genesis"].value)
+	must(t, err)
+	log := group.NewLog(genesis)
+	for range 2 {
+		for _, k := range ana.Store.keys(tableOfOps) {
+			f, err := protocol.ParseFrame(ana.Store.rows[tableOfOps][k].value)
+			must(t, err)
+			_, err = log.Add(f)
+			must(t, err)
 		}
 	}
-	return held
-}
-
-// gens lists generations as a loot does.
-func gens(list ...uint32) map[string]bool {
-	m := map[string]bool{}
-	for _, g := range list {
-		m[fmt.Sprint(g)] = true
+	policy := log.Resolve().Policy()
+	policy.HighRisk = true
+	a := asMember(t, ben)
+	var decided protocol.OpID
+	for _, p := range []func() group.Payload{
+		func() group.Payload {
+			return group.Proposal{Prev: protocol.OpID(ana.id), Decision: group.SetPolicy{Policy: policy}}
+		},
+		func() group.Payload { return group.Vote{Proposal: decided, Seq: 1} },
+	} {
+		f, err := log.NewOp(device(t, ana), ana.member, p(), nil, w.Now.Unix())
+		must(t, err)
+		_, err = log.Add(f)
+		must(t, err)
+		if decided == (protocol.OpID{}) {
+			decided = protocol.OpID(f.ID(ana.id))
+		}
+		a.give(sealed(t, secrets(t, ben), ben, f))
 	}
-	return m
-}
-
-func texts(m map[uint32]bool) map[string]bool { return gens(slices.Collect(maps.Keys(m))...) }
-
-// A message that was read: shown until it expires. It is won again from the
-// traffic until the key that opened its epoch is erased: minutes after all active
-// organisers know of a newer key.
-func TestErasureOnline(t *testing.T) {
-	for _, high := range []bool{false, true} {
-		t.Run(fmt.Sprintf("high=%v", high), func(t *testing.T) {
-			x := newErasing(t, high)
-			period := 7 * day
-			if high {
-				period = day
-			}
-			x.post(x.ana, "early", 3600)
-			x.run(engine.Seconds(10))
-			x.apart(period + hour) // an epoch is issued, and nobody has heard of it
-			x.together()
-			x.run(engine.Seconds(10))
-			x.post(x.ana, "short", 3600)
-			x.post(x.ana, "long", 0)
-			x.run(engine.Seconds(8)) // read, and no acknowledgement yet
-			l := x.rob(x.ben)
-			x.is("at once, shown", l.shown, "short", "long")
-			x.is("at once, from traffic", l.read, "short", "long")
-			x.run(2 * hour)
-			for _, n := range []*Node{x.ana, x.ben} {
-				l = x.rob(n)
-				x.is(n.Name+" two hours later, shown", l.shown, "long")
-				x.is(n.Name+" two hours later, from traffic", l.read)
-				if held := x.privates(n); held != 1 {
-					t.Errorf("%s holds %d KEM keys", n.Name, held)
-				}
-				x.is(n.Name+" nets", texts(l.nets), "0", "1")
-			}
-			x.is("organisers' secrets of a member", texts(l.orgs))
-			x.is("organisers' secrets of an organiser", texts(x.rob(x.ana).orgs), "0", "1")
-			// What expires is a row of its own: 90 days, and 30 at high risk, though its
-			// author wished for more.
-			life := 90 * day
-			if high {
-				life = 30 * day
-			}
-			x.apart(life - 4*hour)
-			x.is("before the text's cap", x.rob(x.ben).shown, "long")
-			x.apart(26 * hour)
-			x.is("after the text's cap", x.rob(x.ben).shown)
-		})
+	if !log.Resolve().Policy().HighRisk {
+		t.Fatal("the decision has no effect")
 	}
-}
-
-// The cap: an organiser who never acknowledges keeps a key alive for 14 days, 3
-// at high risk, and not longer.
-func TestErasureAtTheCap(t *testing.T) {
-	for _, high := range []bool{false, true} {
-		t.Run(fmt.Sprintf("high=%v", high), func(t *testing.T) {
-			x := newErasing(t, high)
-			must(t, x.cam.Join(x.link))
-			x.run(engine.Seconds(120))
-			period, limit := 7*day, 14*day
-			if high {
-				period, limit = day, 3*day
-			}
-			x.apart(period + hour)
-			x.together()
-			x.run(engine.Seconds(10))
-			x.post(x.ana, "short", 3600)
-			x.run(engine.Seconds(10))
-			opened := x.Now
-			x.ana.Stop() // before it acknowledged anything
-			x.apart(opened + limit - hour - x.Now)
-			x.together(x.ana)
-			x.run(20 * engine.Seconds(60))
-			l := x.rob(x.ben)
-			x.is("before the cap, shown", l.shown)
-			x.is("before the cap, from traffic", l.read, "short")
-			x.run(45 * engine.Seconds(60))
-			l = x.rob(x.ben)
-			x.is("after the cap, from traffic", l.read)
-		})
-	}
-}
-
-// Time offline is added: nothing runs on a phone that is off. What it has not
-// read is open, as long as it is off, and so is what was shown; when it is on
-// again, it catches up and erases.
-func TestErasureOfAPhoneThatWasOff(t *testing.T) {
-	for _, high := range []bool{false, true} {
-		t.Run(fmt.Sprintf("high=%v", high), func(t *testing.T) {
-			x := newErasing(t, high)
-			must(t, x.cam.Join(x.link))
-			x.run(engine.Seconds(120))
-			x.post(x.ana, "seen", 3600)
-			x.run(engine.Seconds(10))
-			x.run(hour / 2)
-			x.ben.Stop()
-			period := 7 * day
-			if high {
-				period = day
-			}
-			x.post(x.ana, "unread", 2*3600)
-			x.run(engine.Seconds(30))
-			for i := range 2 {
-				x.apart(period + hour)
-				x.together(x.ben)
-				x.run(engine.Seconds(120))
-				x.post(x.ana, fmt.Sprintf("unread%d", i), 3600)
-				x.run(engine.Seconds(30))
-			}
-			x.apart(period)
-			l := x.rob(x.ben)
-			x.is("off, shown", l.shown, "seen")
-			x.is("off, from traffic", l.read, "unread", "unread0", "unread1")
-			must(t, x.ben.Start())
-			x.together()
-			x.run(hour)
-			l = x.rob(x.ben)
-			x.is("on again, from traffic", l.read)
-			// What came after its own expiry waits two days for an edit that prolongs it.
-			x.is("on again, kept out of sight", l.shown, "unread", "unread0", "unread1")
-			if v := x.ben.Engine.Notices(x.ben.Now(), nil, true); len(v) != 0 {
-				t.Errorf("shown: %v", v)
-			}
-			x.apart(2 * day)
-			x.is("two days later", x.rob(x.ben).shown)
-		})
-	}
-}
-
-// A message that a phone does not get, while later ones of its author came: its
-// key is kept as long as the epoch is. So are the net key and, of an organiser,
-// the inbox.
-func TestErasureOfAnEpoch(t *testing.T) {
-	for _, high := range []bool{false, true} {
-		t.Run(fmt.Sprintf("high=%v", high), func(t *testing.T) {
-			x := newErasing(t, high)
-			var skip protocol.EnvelopeID
-			x.lost = func(to *Node, data []byte) bool {
-				if to != x.ben || data[0] != messageGive {
-					return false
-				}
-				if id := protocol.IDOf(data[1:]); skip == (protocol.EnvelopeID{}) {
-					skip = id
-				} else if id != skip {
-					return false
-				}
-				return true
-			}
-			x.post(x.ana, "skipped", 2*3600)
-			x.run(engine.Seconds(20))
-			x.post(x.ana, "next", 3600)
-			x.run(engine.Seconds(20))
-			x.run(2 * hour)
-			if _, err := x.ben.See("next"); err == nil {
-				t.Fatal("the text did not expire")
-			}
-			l := x.rob(x.ben)
-			x.is("skipped", l.read, "skipped")
-			period, keep := 7*day, 30*day
-			if high {
-				period, keep = day, 7*day
-			}
-			x.apart(period)
-			x.together()
-			x.run(engine.Seconds(120))
-			superseded := x.Now
-			x.apart(superseded + keep - 3*hour - x.Now)
-			x.together()
-			for _, n := range []*Node{x.ana, x.ben} {
-				l = x.rob(n)
-				if !l.nets[0] || n == x.ana && !l.orgs[0] || n == x.ben && len(l.orgs) != 0 {
-					t.Errorf("%s before the epoch's end: nets %v, inboxes %v", n.Name, l.nets, l.orgs)
-				}
-			}
-			x.is("before the epoch's end", l.read, "skipped")
-			x.apart(superseded + keep + hour - x.Now)
-			for _, n := range []*Node{x.ana, x.ben} {
-				l = x.rob(n)
-				if l.nets[0] || l.orgs[0] {
-					t.Errorf("%s after the epoch's end: nets %v, inboxes %v", n.Name, l.nets, l.orgs)
-				}
-			}
-			x.is("after the epoch's end", l.read)
-		})
-	}
-}
-
-// A joiner gets no key for a message from before the Welcome; the Welcome opens
-// what came after it until the key package's key is erased.
-func TestErasureOfAJoiner(t *testing.T) {
-	x := newErasing(t, false)
-	x.post(x.ana, "before", 0)
-	x.run(engine.Seconds(20))
-	must(t, x.cam.Join(x.link))
-	x.run(engine.Seconds(6))
-	x.post(x.ana, "after", 3600)
-	x.run(engine.Seconds(6))
-	l := x.rob(x.cam)
-	x.is("joined, shown", l.shown, "after")
-	x.is("joined, from traffic", l.read, "after")
-	x.run(2 * hour)
-	l = x.rob(x.cam)
-	x.is("later, shown", l.shown)
-	x.is("later, from traffic", l.read)
-	x.is("nets of the joiner", texts(l.nets), "0")
-	x.is("inboxes of the joiner", texts(l.orgs))
-}
-
-// Addresses of others are kept for 48 hours, 24 at high risk; from recorded
-// traffic they are read as long as the epoch is kept.
-func TestErasureOfPresence(t *testing.T) {
-	for _, high := range []bool{false, true} {
-		t.Run(fmt.Sprintf("high=%v", high), func(t *testing.T) {
-			x := newErasing(t, high)
-			x.ana.step(engine.Addresses{List: []string{"/ip4/192.0.2.1/tcp/1"}})
-			x.run(engine.Seconds(60))
-			x.is("fresh", x.rob(x.ben).presence, "Ana")
-			x.ana.Stop()
-			limit := 48 * hour
-			if high {
-				limit = 24 * hour
-			}
-			x.run(limit)
-			l := x.rob(x.ben)
-			x.is("old, in the rows", l.presence)
-			x.is("old, from traffic", l.heard, "Ana")
-		})
-	}
+	x.epochs("high risk", x.seize("high risk", ben, "neuf"), 1)
 }

@@ -206,8 +206,8 @@ func (n *Node) commit(b engine.Batch) {
 		b.Puts = slices.DeleteFunc(slices.Clone(b.Puts), func(r engine.Record) bool { return r.Table == tableOfChains })
 	}
 	n.Store.Commit(b)
-	if n.w.Committed != nil {
-		n.w.Committed(n, b)
+	if n.w.committed != nil {
+		n.w.committed(n, b)
 	}
 }
 

@@ -20,7 +20,7 @@ type sealedAs struct {
 // keysUsed reads from every phone's rows, after each step, under which key and
 // with which guard of the nonce each content was sealed.
 type keysUsed struct {
-	x      *erasing
+	x      *seizing
 	by     map[sealedAs]map[protocol.ContentID][4]byte
 	nonces int // pairs of key and nonce that were used twice
 	keys   int // keys that were used twice
@@ -32,7 +32,7 @@ func (k *keysUsed) look() {
 		if n.Store == nil {
 			continue
 		}
-		for id, r := range n.Store.rows[tableOfItems] {
+		for id, r := range n.Store.rows[rowsOfItems] {
 			o, _, err := protocol.ParseOriginal(r.value)
 			must(k.x.t, err)
 			at := sealedAs{o.Epoch, o.Device, o.Generation}
@@ -59,7 +59,7 @@ func (k *keysUsed) look() {
 // seals nothing again, also after a restart. Of what it sealed before it heard
 // anything, the nonces differ by their guards.
 func TestNoKeySealsTwiceInAYear(t *testing.T) {
-	x := newErasing(t, false)
+	x := newSeizing(t, false)
 	k := &keysUsed{x: x, by: map[sealedAs]map[protocol.ContentID][4]byte{}}
 	for week := range 52 {
 		for i, n := range []*Node{x.ana, x.ben} {
@@ -100,7 +100,7 @@ func TestNoKeySealsTwiceInAYear(t *testing.T) {
 	x.ben.Stop()
 	x.posts = nil
 	for _, blind := range []bool{false, true} {
-		x.ben.Store = old.Clone()
+		x.ben.Store, x.ben.shown = old.Clone(), map[string]int{}
 		if blind { // it seals before it hears anything
 			x.Cut(x.ana, x.ben)
 			x.Cut(x.ben, x.ana)

@@ -41,10 +41,11 @@ type spy struct {
 
 func (w *World) spied() *spy {
 	s := &spy{envelopes: map[protocol.EnvelopeID][]byte{}, devices: map[identity.DeviceID]identity.DevicePublic{}}
-	w.Tap = func(data []byte) {
+	w.tap = func(_, _ *Node, data []byte) bool {
 		if data[0] == messageGive {
 			s.see(data[1:])
 		}
+		return true
 	}
 	return s
 }
@@ -170,7 +171,7 @@ func (l *loot) readRows(m *Memory) {
 	each(tableOfItems, func(_ string, v []byte) {
 		_, c, err := protocol.ParseOriginal(v)
 		must(l.t, err)
-		if title := titleOf(c); title != "" {
+		if title := noticeTitle(c); title != "" {
 			l.stored[title] = true
 		}
 	})
@@ -249,7 +250,7 @@ func (l *loot) presence(f protocol.Frame, into map[string]bool) {
 	}
 }
 
-func titleOf(c protocol.Content) string {
+func noticeTitle(c protocol.Content) string {
 	if c.Type != protocol.TypeAnnouncement {
 		return ""
 	}
@@ -376,8 +377,8 @@ func (l *loot) openWelcomes() {
 					l.gain("welcome", keys)
 				}
 				for _, o := range w.Originals {
-					if _, c, err := protocol.ParseOriginal(o); err == nil && titleOf(c) != "" {
-						l.opened[titleOf(c)] = true
+					if _, c, err := protocol.ParseOriginal(o); err == nil && noticeTitle(c) != "" {
+						l.opened[noticeTitle(c)] = true
 					}
 				}
 			}
@@ -408,8 +409,8 @@ func (l *loot) openMessages() {
 		}
 		for _, sets := range l.keys {
 			for _, k := range sets {
-				if o, err := k.Open(l.group, f, lookup); err == nil && titleOf(o.Content) != "" {
-					l.opened[titleOf(o.Content)] = true
+				if o, err := k.Open(l.group, f, lookup); err == nil && noticeTitle(o.Content) != "" {
+					l.opened[noticeTitle(o.Content)] = true
 				}
 			}
 		}
@@ -434,7 +435,7 @@ type witness map[*Node]map[string]string
 
 func (w *World) witnessed() witness {
 	all := witness{}
-	w.Committed = func(n *Node, b engine.Batch) {
+	w.committed = func(n *Node, b engine.Batch) {
 		if all[n] == nil {
 			all[n] = map[string]string{}
 		}

@@ -54,22 +54,19 @@ type World struct {
 	Counts map[string]int
 	// Log is the story so far, a line for each thing that was done.
 	Log []string
-	// Tap, if set, gets a copy of every message that is sent on a link.
-	Tap func(message []byte)
-	// Committed, if set, is told of every batch once it is stored.
-	Committed func(n *Node, b engine.Batch)
 
-	seed   uint64
-	random *rand.Rand
-	nodes  []*Node
-	events events
-	serial uint64
-	cuts   map[pair]bool
-	links  uint64
-	posts  []*post
-	breach error
-	digest hash.Hash
-	tap    func(from, to *Node, data []byte) bool // sees every message on a link; false loses it
+	seed      uint64
+	random    *rand.Rand
+	nodes     []*Node
+	events    events
+	serial    uint64
+	cuts      map[pair]bool
+	links     uint64
+	posts     []*post
+	breach    error
+	digest    hash.Hash
+	committed func(n *Node, b engine.Batch)          // is told of every batch once it is stored
+	tap       func(from, to *Node, data []byte) bool // sees every message on a link; false loses it
 }
 
 type pair struct{ from, to *Node }
