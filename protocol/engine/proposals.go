@@ -128,6 +128,9 @@ func (e *Engine) GrantOrganiser(now Time, member string) (Proposed, error) {
 		return Proposed{}, ErrAlready
 	}
 	devices := deviceIDs(m.Devices)
+	if len(devices) == 0 {
+		return Proposed{}, ErrImpossible // nothing that could vote
+	}
 	d := group.GrantOrganiser{Target: m.ID, Devices: devices[:min(len(devices), group.MaxOperating)]}
 	return e.propose(d, func(o group.Decision) bool {
 		x, ok := o.(group.GrantOrganiser)
