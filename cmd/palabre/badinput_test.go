@@ -210,6 +210,11 @@ func TestUsedLinkLetsNobodyIn(t *testing.T) {
 	joins(t, bilal, invite.Link)
 	memberIDs(t, bilal, 2)
 	memberIDs(t, awa, 2)
+	must(t, awa.until("everything is there", func() (bool, error) {
+		var st api.Status
+		err := awa.do(&st, "status")
+		return len(st.Groups) == 1 && st.Groups[0].Missing == 0, err
+	}))
 	before := sees(t, awa)
 
 	for range 2 { // and again, as often as she likes

@@ -22,6 +22,8 @@ func (f *face) watchCommand() *cobra.Command {
 // event tells of one event: a line of JSON, or a sentence.
 func (f *face) event(e api.Event) error {
 	if f.json {
+		// What is printed unasked names nobody: "changes" tells who did what.
+		e.Change, e.Stands = nil, nil
 		return writeJSON(f.out, e)
 	}
 	if e.Change != nil {
