@@ -76,6 +76,20 @@ func (e *Engine) takeOriginal(b []byte) {
 	if !isName(c.Type) && (e.policy().History != group.HistoryPinned || c.CreatedAt+protocol.MaxNoticeSeconds <= e.now.Unix()) {
 		return
 	}
+	e.takeSigned(o, b, c)
+}
+
+// takeMissed takes in an original that a ReBox brought: something said since
+// this member came, whatever the policy gives to newcomers.
+func (e *Engine) takeMissed(b []byte) {
+	o, c, err := protocol.ParseOriginal(b)
+	if err != nil || c.ExpiresAt > c.CreatedAt+protocol.MaxNoticeSeconds || c.ExpiresAt <= e.now.Unix() && !isName(c.Type) {
+		return
+	}
+	e.takeSigned(o, b, c)
+}
+
+func (e *Engine) takeSigned(o protocol.Original, b []byte, c protocol.Content) {
 	pub, ok := e.log.DeviceKey(o.Device)
 	if !ok || !o.Verify(e.id, pub) {
 		return

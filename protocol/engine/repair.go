@@ -346,7 +346,7 @@ func (e *Engine) enterByReBox(r *epoch.ReBox) bool {
 	}
 	if did {
 		for _, b := range r.Originals {
-			e.takeOriginal(b)
+			e.takeMissed(b)
 		}
 	}
 	return did

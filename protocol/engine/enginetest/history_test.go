@@ -200,7 +200,11 @@ func TestOnlyOrganisersPin(t *testing.T) {
 			CreatedAt: ana.Now().Unix(), ExpiresAt: ana.Now().Unix() + 3600, Payload: payload}, ben.random)
 		must(t, err)
 		at := map[*Node]*Node{ben: ana, ana: ben}[by]
+		before := at.Store.names()
 		asMember(t, at).give(sealed(t, k, at, f))
+		if kept := !slices.Equal(before, at.Store.names()); kept != (by == ana) {
+			t.Errorf("a pin by %s is kept: %t", by.Name, kept)
+		}
 		if v, err = at.See("sien"); err != nil || v.Pinned != (by == ana) {
 			t.Errorf("pinned by %s: %t, %v", by.Name, v.Pinned, err)
 		}

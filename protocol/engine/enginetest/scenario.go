@@ -28,6 +28,8 @@ type scenario struct {
 	outside []*Node // not asked in yet
 	written int
 	governs bool // people also govern, beside all else
+
+	away, awayMost int64 // days for which somebody was off, and may be
 }
 
 // RunSeed draws a scenario, runs it with all its faults, heals, and checks. The
@@ -65,6 +67,10 @@ func (s *scenario) run() error {
 	s.founder, s.outside = s.nodes[0], s.nodes[1:]
 	policy := group.DefaultPolicy(10)
 	policy.HighRisk = s.random.IntN(4) == 0
+	s.awayMost = 27
+	if policy.HighRisk {
+		s.awayMost = 5
+	}
 	if err := s.founder.Found("Jardin", policy); err != nil {
 		return err
 	}
@@ -172,7 +178,10 @@ func (s *scenario) act() error {
 		s.Counts["days off"]++
 		s.logf("%s is off for days", a.Name)
 		a.Stop()
-		return s.Run(engine.Seconds((1 + s.random.Int64N(9)) * protocol.DaySeconds))
+		// Who is away for longer than epochs are kept is added anew (spec 35).
+		days := min(1+s.random.Int64N(9), s.awayMost-s.away)
+		s.away += days
+		return s.Run(engine.Seconds(days * protocol.DaySeconds))
 	default:
 		return s.remove(b)
 	}
