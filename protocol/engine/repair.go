@@ -304,7 +304,7 @@ func (e *Engine) mayRebox(d identity.DeviceID, r *epoch.ReBox) (identity.DeviceP
 func (e *Engine) enterByReBox(r *epoch.ReBox) bool {
 	for _, b := range r.KeyFrames {
 		if f, err := protocol.ParseFrame(b); err == nil && (f.Kind == protocol.KindKeyPackage || f.Kind == protocol.KindKeyUpdate) {
-			e.applyKeyFrame(f) //nolint:errcheck // what cannot be judged comes again by other ways
+			e.applyKeyFrame(f) // what cannot be judged comes again by other ways
 		}
 	}
 	did := false

@@ -51,8 +51,8 @@ func (d *drama) parents(a actor) []protocol.OpID {
 	return heads
 }
 
-// recover is what an honest majority does: expel and take back, then give back.
-func (d *drama) recover() bool {
+// overcome is what an honest majority does: expel and take back, then give back.
+func (d *drama) overcome() bool {
 	for pass := 0; pass < 8; pass++ {
 		var bad *Member
 		for _, m := range d.log.Resolve().Members() {
@@ -150,7 +150,7 @@ func TestAttackers(t *testing.T) {
 		for range 6 + rnd.IntN(20) {
 			d.step()
 		}
-		if !d.recover() {
+		if !d.overcome() {
 			continue
 		}
 		played++
