@@ -62,8 +62,12 @@ func (l *Log) sign(d identity.DeviceKey, m identity.MemberID, p Payload, parents
 		o.Seq, o.PrevOwn = l.nodes[l.index[last]].op.Seq+1, last
 	}
 	f := protocol.SignFrame(l.id, protocol.KindOp, d, wire.Marshal(o))
-	if _, _, err := ParseOp(f, l.id); err != nil {
+	_, parsed, err := ParseOp(f, l.id)
+	if err != nil {
 		return protocol.Frame{}, fmt.Errorf("signing an operation: %w", err)
+	}
+	if parsed == nil { // out of its bounds, so it would have no effect
+		return protocol.Frame{}, ErrImpossible
 	}
 	return f, nil
 }

@@ -124,3 +124,17 @@ func TestFramesAndBetween(t *testing.T) {
 		t.Error("a roster at unknown heads")
 	}
 }
+
+// What is out of its bounds would be a node without effect: it is not signed.
+func TestNewOpSignsNothingWithoutEffect(t *testing.T) {
+	g := found(t, DefaultPolicy(5), person(1))
+	l, a := NewLog(g), person(1)
+	for _, p := range []Payload{
+		Proposal{Prev: l.Resolve().LastDecision(), Decision: SetDevices{Target: a.id()}},
+		Proposal{Prev: l.Resolve().LastDecision(), Decision: SetRecovery{Key: []byte{1}}},
+	} {
+		if _, err := l.NewOp(a.device, a.id(), p, nil, 1); !errors.Is(err, ErrImpossible) {
+			t.Errorf("%T: %v", p, err)
+		}
+	}
+}
