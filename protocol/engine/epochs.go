@@ -150,11 +150,12 @@ func (e *Engine) succeeded() map[protocol.EpochID]bool {
 	return set
 }
 
-// tips lists the accepted epochs that nothing has succeeded yet, in order of
-// generation, then id. What an organiser rejected neither counts nor succeeds.
-func (e *Engine) tips() []*epochState {
+// tips lists the accepted epochs that fit and that none of these has succeeded, in
+// order of generation, then id. What an organiser rejected neither counts nor
+// succeeds.
+func (e *Engine) tips(fits func(*epochState) bool) []*epochState {
 	roster := e.log.Resolve()
-	counts := func(s *epochState) bool { return s.accepted && !roster.Rejected(s.header.ID()) }
+	counts := func(s *epochState) bool { return s.accepted && !roster.Rejected(s.header.ID()) && fits(s) }
 	succeeded := map[protocol.EpochID]bool{}
 	for _, s := range e.epochs {
 		if counts(s) {
@@ -165,6 +166,8 @@ func (e *Engine) tips() []*epochState {
 	}
 	return slices.DeleteFunc(e.sortedEpochs(), func(s *epochState) bool { return !counts(s) || succeeded[s.header.ID()] })
 }
+
+func anyEpoch(*epochState) bool { return true }
 
 // mayIssue says whether the roster lets the header's device issue epochs: an
 // organiser's operating device, or in a small group an author's.

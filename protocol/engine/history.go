@@ -86,17 +86,28 @@ func (e *Engine) takeMissed(b []byte) {
 	if err != nil || c.ExpiresAt > c.CreatedAt+protocol.MaxNoticeSeconds || c.ExpiresAt <= e.now.Unix() && !isName(c.Type) {
 		return
 	}
-	e.takeSigned(o, b, c)
+	id := o.ID(e.id)
+	if e.items[id] != nil {
+		return
+	}
+	ch := e.chainOf(o.Device)
+	if l, ok := ch.links[c.DevSeq]; ok && l.id != id {
+		return // the device said two things under one number; the first stands
+	}
+	if e.takeSigned(o, b, c) && c.DevSeq >= ch.first {
+		e.storeLink(o.Device, c.DevSeq, chainLink{id: id, prev: c.PrevMsg, knows: e.knownBy(c.GovHeads)})
+	}
 }
 
-func (e *Engine) takeSigned(o protocol.Original, b []byte, c protocol.Content) {
+func (e *Engine) takeSigned(o protocol.Original, b []byte, c protocol.Content) bool {
 	pub, ok := e.log.DeviceKey(o.Device)
 	if !ok || !o.Verify(e.id, pub) {
-		return
+		return false
 	}
 	author, v, err := e.judge(o.Device, c)
 	if v != protocol.Accept || err != nil {
-		return
+		return false
 	}
 	e.storeOriginal(o.ID(e.id), b, c, author)
+	return true
 }

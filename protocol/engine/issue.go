@@ -86,7 +86,7 @@ func (e *Engine) needsEpoch() (bool, error) {
 // that nobody would send in.
 func (e *Engine) periodOver() Time {
 	var newest int64
-	for _, s := range e.tips() {
+	for _, s := range e.tips(anyEpoch) {
 		newest = max(newest, s.header.Core.CreatedAt)
 	}
 	return Seconds(newest + e.period())
@@ -123,6 +123,9 @@ func (e *Engine) issue() (bool, error) {
 	d, parents, err := e.draftEpoch()
 	if err != nil {
 		return false, err
+	}
+	if len(parents) == 0 && len(e.epochs) > 0 {
+		return false, nil // nobody would take a second first epoch
 	}
 	f, keys, err := epoch.Issue(d, e.cfg.Random)
 	if err != nil {
@@ -166,20 +169,22 @@ func (e *Engine) sealKeys(s *epochState) error {
 	return nil
 }
 
+// parents lists what the next epoch follows: the epochs here that can be opened and
+// that no other one of these has succeeded, the highest generations. One that was
+// issued while this device was out cannot be opened, and what it follows counts.
+func (e *Engine) parents() []*epochState {
+	list := e.tips(func(s *epochState) bool {
+		return s.keys != nil && s.header.Core.CreatedAt <= e.now.Unix()+protocol.DaySeconds
+	})
+	return list[max(0, len(list)-protocol.MaxEpochParents):]
+}
+
 // draftEpoch lists what the next epoch says: every effective device with its
 // newest key, over the epochs that nothing has succeeded yet.
 func (e *Engine) draftEpoch() (epoch.Draft, []*epochState, error) {
 	d := epoch.Draft{Group: e.id, Issuer: e.self.memberID, Device: e.self.device, Hedge: epoch.HedgeKeyOf(e.self.device),
 		Seq: e.self.state.EpochSeq + 1, CreatedAt: e.now.Unix(), GovHeads: e.log.Heads()}
-	var parents []*epochState
-	for _, s := range e.tips() {
-		if s.keys != nil && s.header.Core.CreatedAt <= e.now.Unix()+protocol.DaySeconds {
-			parents = append(parents, s)
-		}
-	}
-	if n := len(parents); n > protocol.MaxEpochParents {
-		parents = parents[n-protocol.MaxEpochParents:]
-	}
+	parents := e.parents()
 	for _, s := range parents {
 		d.Parents = append(d.Parents, epoch.Parent{ID: s.header.ID(), Gen: s.header.Core.Gen})
 	}

@@ -27,6 +27,7 @@ type repair struct {
 	at     uint64
 	served map[senderKey]bool // brought back into an epoch by this device
 	look   bool               // a ReBox, or a piece of one, came
+	opened map[protocol.EnvelopeID]bool
 }
 
 // given says whether a device got an epoch: by a box, or with the Welcome of
@@ -57,22 +58,49 @@ func (e *Engine) newestGiven(d identity.DeviceID, but *epochState) *epochState {
 	return nil
 }
 
-// stranded lists devices of the group that did not get the sending epoch and
-// can be reached under an older one, with that one.
+// passedOver lists, by device of the group, the epochs kept here that it did not
+// get and for which it was not served yet.
+func (e *Engine) passedOver() map[identity.DeviceID][]protocol.EpochID {
+	out := map[identity.DeviceID][]protocol.EpochID{}
+	now := e.log.Resolve().Boxed()
+	for _, s := range e.sortedEpochs() {
+		if !s.accepted || s.keys == nil {
+			continue
+		}
+		var then []identity.DeviceID
+		if r, ok := e.log.At(s.header.Core.GovHeads); ok {
+			then = r.Boxed()
+		}
+		for _, d := range now {
+			if _, boxed := slices.BinarySearchFunc(then, d, compareDevices); boxed || d == e.self.deviceID {
+				continue
+			}
+			if id := s.header.ID(); !e.repair.served[senderKey{id, d}] && !e.given(s, d) {
+				out[d] = append(out[d], id)
+			}
+		}
+	}
+	return out
+}
+
+// stranded lists devices of the group that did not get the sending epoch, with an
+// older one under which they can be reached, and those that did get it and lack
+// what was said under others.
 func (e *Engine) stranded() map[identity.DeviceID]*epochState {
 	s := e.epochs[e.sending]
 	if s == nil || e.asOrganiser() != nil {
 		return nil
 	}
 	out := map[identity.DeviceID]*epochState{}
-	for _, d := range e.log.Resolve().Boxed() {
-		if d == e.self.deviceID || e.ring.Flagged(d) || e.given(s, d) || s.keys.HasChain(d) || e.repair.served[senderKey{e.sending, d}] {
+	for d, lacks := range e.passedOver() {
+		if _, ok := e.ring.Newest(d); !ok || e.ring.Flagged(d) {
 			continue
 		}
-		if _, ok := e.ring.Newest(d); !ok {
-			continue
-		}
-		if old := e.newestGiven(d, s); old != nil {
+		if !slices.Contains(lacks, e.sending) {
+			if e.given(s, d) {
+				out[d] = s
+			}
+		} else if old := e.newestGiven(d, s); old != nil && !s.keys.HasChain(d) {
 			out[d] = old
 		}
 	}
@@ -117,11 +145,14 @@ func (e *Engine) reboxIfDue() (bool, error) {
 	return true, nil
 }
 
+// serve notes that a device got what it lacks, of this device or of others.
 func (e *Engine) serve(d identity.DeviceID) {
 	if e.repair.served == nil {
 		e.repair.served = map[senderKey]bool{}
 	}
-	e.repair.served[senderKey{e.sending, d}] = true
+	for _, id := range e.passedOver()[d] {
+		e.repair.served[senderKey{id, d}] = true
+	}
 }
 
 // reboxes counts what lies where the stranded look.
@@ -242,21 +273,32 @@ func (e *Engine) takeReBox() (bool, error) {
 	did := false
 	for _, s := range e.sortedEpochs() {
 		for _, n := range e.held.ofEpoch(s.header.ID(), func(n entry) bool { return n.kind == protocol.KindReBox }) {
+			if e.repair.opened[n.id] {
+				continue
+			}
 			f, _, err := e.frameOf(n)
 			if err != nil || f.Device == e.self.deviceID {
 				continue
 			}
-			took, err := e.openReBox(s, f)
+			r, err := e.openReBox(s, f)
 			if err != nil {
 				return did, err
 			}
-			did = did || took
+			if r == nil {
+				continue
+			}
+			if e.repair.opened == nil {
+				e.repair.opened = map[protocol.EnvelopeID]bool{}
+			}
+			e.repair.opened[n.id] = true
+			did = e.enterByReBox(r) || did
 		}
 	}
 	return did, nil
 }
 
-func (e *Engine) openReBox(s *epochState, f protocol.Frame) (bool, error) {
+// openReBox opens a ReBox if it is for this device and all of it is here; nil: not.
+func (e *Engine) openReBox(s *epochState, f protocol.Frame) (*epoch.ReBox, error) {
 	for i := range e.private {
 		k := &e.private[i]
 		if k.gone {
@@ -273,12 +315,12 @@ func (e *Engine) openReBox(s *epochState, f protocol.Frame) (bool, error) {
 		}
 		r, err := epoch.OpenReBox(e.id, frames, e.self.deviceID, k.kem, e.mayRebox)
 		if err != nil {
-			return false, nil // not all of it is here, or not from who may
+			return nil, nil // not all of it is here, or not from who may
 		}
 		e.usedKEM(i)
-		return e.enterByReBox(r), nil
+		return r, nil
 	}
-	return false, nil
+	return nil, nil
 }
 
 // mayRebox says whether a device acts for an organiser, by the operations that
@@ -344,10 +386,8 @@ func (e *Engine) enterByReBox(r *epoch.ReBox) bool {
 			e.storeFirst(c.Device, c.Seq, c.Content)
 		}
 	}
-	if did {
-		for _, b := range r.Originals {
-			e.takeMissed(b)
-		}
+	for _, b := range r.Originals {
+		e.takeMissed(b)
 	}
 	return did
 }

@@ -215,7 +215,7 @@ type carried struct {
 // newestEpochs lists the accepted epochs that nothing has succeeded yet.
 func (e *Engine) newestEpochs() []protocol.EpochID {
 	var ids []protocol.EpochID
-	for _, s := range e.tips() {
+	for _, s := range e.tips(anyEpoch) {
 		if len(ids) < protocol.MaxHeads {
 			ids = append(ids, s.header.ID())
 		}

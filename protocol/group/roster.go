@@ -74,7 +74,7 @@ type rosterCache struct {
 }
 
 // maxCachedRosters bounds the cache; it is emptied when full.
-const maxCachedRosters = 16
+const maxCachedRosters = 32
 
 // Resolve returns the roster by all operations of the log. The same pointer
 // comes back until an operation is added.
