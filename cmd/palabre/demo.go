@@ -16,9 +16,10 @@ import (
 var demoListen = []string{"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"}
 
 // demo tells a short story with real nodes, each a process of its own, and
-// checks each thing that it claims. keep, if not empty, is where the phones'
-// folders stay.
-func demo(out io.Writer, keep string) error {
+// checks each thing that it claims: the everyday of a group or, if seized is set,
+// a phone that is used against its group. keep, if not empty, is where the
+// phones' folders stay.
+func demo(out io.Writer, keep string, seized bool) error {
 	exe, err := os.Executable()
 	if err != nil {
 		return err
@@ -37,7 +38,11 @@ func demo(out io.Writer, keep string) error {
 	}
 	s := &story{out: out, exe: exe, dir: dir}
 	defer s.end()
-	for _, scene := range []func() error{s.groupForms, s.twoLanguages, s.meetingMoves, s.comesBack, s.withoutOrganiser, s.removed} {
+	scenes := []func() error{s.groupForms, s.twoLanguages, s.meetingMoves, s.comesBack, s.withoutOrganiser, s.removed}
+	if seized {
+		scenes = (&seizedStory{story: s}).scenes()
+	}
+	for _, scene := range scenes {
 		if err := scene(); err != nil {
 			s.say("✗ %v", err)
 			return err
@@ -79,37 +84,10 @@ func (s *story) end() {
 
 func (s *story) groupForms() error {
 	s.say("Four phones. Awa founds a group, the others join by a link.")
-	for _, x := range []struct {
-		name string
-		who  **person
-	}{{"Awa", &s.awa}, {"Bilal", &s.bilal}, {"Clara", &s.clara}, {"Dawit", &s.dawit}} {
-		p := newPerson(s.exe, s.dir, x.name)
-		p.env = s.env
-		if err := p.begin(); err != nil {
-			return err
-		}
-		*x.who = p
-		s.all = append(s.all, p)
-		if err := p.on(demoListen...); err != nil {
-			return err
-		}
-	}
-	if err := s.awa.do(nil, "group", "create", "Les voisins"); err != nil {
+	if err := s.gather("Awa", "Bilal", "Clara", "Dawit"); err != nil {
 		return err
 	}
-	var invite api.Invite
-	if err := s.awa.do(&invite, "invite", "--uses", "3", "--auto-approve"); err != nil {
-		return err
-	}
-	for _, p := range s.all[1:] {
-		var j api.Joined
-		if err := p.do(&j, "join", invite.Link); err != nil {
-			return err
-		}
-		if err := s.holds(j.State == api.StateJoined, "%s is in the group", p.name); err != nil {
-			return err
-		}
-	}
+	s.awa, s.bilal, s.clara, s.dawit = s.all[0], s.all[1], s.all[2], s.all[3]
 	words := map[string]string{}
 	for _, p := range s.all {
 		var members []api.Member
@@ -127,6 +105,39 @@ func (s *story) groupForms() error {
 		}
 	}
 	return s.holds(len(words) == len(s.all), "all four phones show the same safety words for each person")
+}
+
+// gather switches phones on: the first one founds a group, the others join it.
+func (s *story) gather(names ...string) error {
+	for _, name := range names {
+		p := newPerson(s.exe, s.dir, name)
+		p.env = s.env
+		if err := p.begin(); err != nil {
+			return err
+		}
+		s.all = append(s.all, p)
+		if err := p.on(demoListen...); err != nil {
+			return err
+		}
+	}
+	founder := s.all[0]
+	if err := founder.do(nil, "group", "create", "Les voisins"); err != nil {
+		return err
+	}
+	var invite api.Invite
+	if err := founder.do(&invite, "invite", "--uses", fmt.Sprint(len(names)-1), "--auto-approve"); err != nil {
+		return err
+	}
+	for _, p := range s.all[1:] {
+		var j api.Joined
+		if err := p.do(&j, "join", invite.Link); err != nil {
+			return err
+		}
+		if err := s.holds(j.State == api.StateJoined, "%s is in the group", p.name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *story) twoLanguages() error {

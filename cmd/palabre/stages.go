@@ -10,16 +10,17 @@ import (
 
 func (f *face) demoCommand() *cobra.Command {
 	var keep string
-	c := f.command("demo [--keep DIR]", "help.demo", nil, func([]string) error {
+	c := f.command("demo [seized] [--keep DIR]", "help.demo", cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs), func(args []string) error {
 		out := f.out
 		if f.json {
 			out = io.Discard
 		}
-		if err := demo(out, keep); err != nil {
+		if err := demo(out, keep, len(args) > 0); err != nil {
 			return err
 		}
 		return f.print(api.Done{Done: true}, func() {})
 	})
+	c.ValidArgs = []string{"seized"}
 	c.Flags().StringVar(&keep, "keep", "", f.flag("keep"))
 	return c
 }
