@@ -3,6 +3,7 @@ package group
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 )
 
 var onlyMutant = flag.String("mutant", "", "run only mutants with this in their name")
+
+var mutantTests = flag.String("mutant-tests", "TestTrace|TestByHand|TestConflict|TestHistories|TestAttackers|TestAttacksMillion", "which tests must notice")
 
 var runMutants = flag.Bool("mutants", false, "break each rule in turn and demand that the tests notice (minutes)")
 
@@ -100,13 +103,26 @@ func TestMutants(t *testing.T) {
 		if *onlyMutant != "" && !strings.Contains(m.name, *onlyMutant) {
 			continue
 		}
-		out, err := exec.Command("go", "test", "-overlay", overlay, "-run", "TestTrace|TestByHand|TestConflict|TestHistories|TestAttackers",
-			"-histories", "400", "-attacks", "200", "-rapid.nofailfile", ".").CombinedOutput()
+		out, err := exec.Command("go", "test", "-overlay", overlay, "-run", *mutantTests, "-failfast", "-histories", "400",
+			"-attacks", "200", "-attack-histories", fmt.Sprint(*siegeCount), "-attack-seed", fmt.Sprint(*siegeSeed), "-rapid.nofailfile", ".").CombinedOutput()
 		switch {
 		case err == nil:
 			t.Errorf("%s: survives", m.name)
 		case strings.Contains(string(out), "build failed"):
 			t.Errorf("%s: does not build\n%s", m.name, out)
+		default:
+			t.Logf("%s: noticed by %s", m.name, firstFailure(string(out)))
 		}
 	}
+}
+
+// firstFailure is the test that noticed, and the history in which.
+func firstFailure(out string) string {
+	_, rest, _ := strings.Cut(out, "--- FAIL: ")
+	name, rest, _ := strings.Cut(rest, " ")
+	if _, at, ok := strings.Cut(rest, "-attack-from "); ok && name == "TestAttacksMillion" {
+		at, _, _ = strings.Cut(at, " ")
+		return name + " in history " + at
+	}
+	return name
 }
