@@ -91,8 +91,8 @@ func (s *siege) honestPlay() {
 	case 6:
 		if t := s.honest() + s.rnd.IntN(s.hostile); s.chance(2) {
 			s.sign(p, d, Suspend{Target: s.ids[t]}, s.heads(p)...)
-		} else if s.chance(4) {
-			s.sign(p, d, Suspend{Target: s.ids[s.rnd.IntN(s.organisers)]}, s.heads(p)...)
+		} else if t := s.rnd.IntN(s.organisers); t != p && s.chance(4) {
+			s.sign(p, d, Suspend{Target: s.ids[t]}, s.heads(p)...)
 		}
 	case 7:
 		t := friendOne + s.rnd.IntN(4)
