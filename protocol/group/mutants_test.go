@@ -3,6 +3,7 @@ package group
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,9 +19,19 @@ var runMutants = flag.Bool("mutants", false, "break each rule in turn and demand
 var mutants = []struct{ name, file, old, new string }{
 	{"no branch weight", "quorum.go", "if len(list) > 1 {", "if false {"},
 	{"quorum minus 1", "quorum.go", "len(s.organisers)/2 + 1", "len(s.organisers) / 2"},
-	{"weight counts equivocators", "quorum.go", "case p.Proposal != id:\n\t\t\tok = false", "case p.Proposal != id && compareOps(p.Proposal, id) < 0:\n\t\t\tid = p.Proposal"},
-	{"replaced phones speak on the branch that replaced them", "quorum.go", "dropped = append(dropped, gone...)", "_ = gone"},
-	{"drops without a majority", "quorum.go", "if _, ok := b.count(at, i); !ok {\n\t\t\tbreak\n\t\t}", ""},
+	{"weight counts equivocators", "weight.go", "case p.Proposal != id:\n\t\t\tok = false", "case p.Proposal != id && compareOps(p.Proposal, id) < 0:\n\t\t\tid = p.Proposal"},
+	{"replaced phones speak on the branch that replaced them", "weight.go", "slices.Concat(v.dropped, now)", "slices.Concat(v.dropped, now[:0])"},
+	{"drops without a majority", "weight.go", "if _, ok := b.count(at, i); !ok {\n\t\t\treturn\n\t\t}", ""},
+	{"any certified device stands", "weight.go", "if slices.Contains(list, n.frame.Device) {", "if list != nil || list == nil {"},
+	{"replaced phones stand later", "weight.go", "list = b.along(s, m, b.path(s.last, -1, id)).listed", "o, _ := b.log.genesis.organiser(m)\n\t\t\tlist = slices.Concat(o.Devices, b.along(s, m, b.path(s.last, -1, id)).listed)"},
+	{"new phones do not stand before they were listed", "weight.go", "v.listed = append(v.listed, next...)", ""},
+	{"new grant replaces no phones", "weight.go", "case GrantOrganiser:\n\t\treturn d.Devices, d.Target == m", "case GrantOrganiser:\n\t\treturn nil, false"},
+	{"two devices are two voices", "quorum.go", " && !slices.Contains(list, n.op.Member) {", " {"},
+	{"any grant revives", "authority.go", "a.log.nodes[d.at].past.has(e) && o.saw(d.at)", "o.saw(d.at)"},
+	{"removed phones leave", "resolve.go", "return !r.log.nodes[x].past.has(i) }) {\n\t\t\tcontinue", "return false }) {\n\t\t\tcontinue"},
+	{"readers issue epochs", "cover.go", "m.Suspended || m.Role < Author", "m.Suspended"},
+	{"removal does not beat an unseen add", "resolve.go", "if !r.log.nodes[i].past.has(x) {\n\t\t\treturn false", "if !r.log.nodes[i].past.has(x) {\n\t\t\treturn true"},
+	{"paper does not stand", "weight.go", "if b.paperStandsOn(s, proposal) {", "if false {"},
 	{"any certified device votes", "quorum.go", "slices.Contains(s.organisers[n.op.Member], n.frame.Device) &&", "len(s.organisers[n.op.Member]) > 0 &&"},
 	{"paper counts for three", "quorum.go", "len(s.organisers) == 2 && s.recovery", "len(s.organisers) <= 3 && s.recovery"},
 	{"paper grants", "quorum.go", "(d.Decides() == DecideExpel || d.Decides() == DecideReinstate)", "true"},
@@ -77,6 +88,7 @@ func TestMutants(t *testing.T) {
 		return
 	}
 	dir := t.TempDir()
+	built, found, noticed := 0, 0, 0
 	for _, m := range mutants {
 		b, err := os.ReadFile(m.file)
 		if err != nil {
@@ -96,13 +108,38 @@ func TestMutants(t *testing.T) {
 		if *onlyMutant != "" && !strings.Contains(m.name, *onlyMutant) {
 			continue
 		}
-		out, err := exec.Command("go", "test", "-overlay", overlay, "-run", "TestTrace|TestByHand|TestConflict|TestHistories|TestAttackers",
-			"-histories", "400", "-attacks", "200", "-rapid.nofailfile", ".").CombinedOutput()
-		switch {
-		case err == nil:
-			t.Errorf("%s: survives", m.name)
-		case strings.Contains(string(out), "build failed"):
+		binary := filepath.Join(dir, "mutant.test")
+		if out, err := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", binary, ".").CombinedOutput(); err != nil {
 			t.Errorf("%s: does not build\n%s", m.name, out)
+			continue
 		}
+		built++
+		// The search written from the text comes first, to see what it finds alone.
+		alone, err := exec.Command(binary, "-test.run", "TestAttacksMillion$", "-attack-histories", fmt.Sprint(*siegeCount), "-attack-seed", fmt.Sprint(*siegeSeed)).CombinedOutput()
+		if err != nil {
+			found++
+			t.Logf("%s: noticed by %s", m.name, firstFailure(string(alone)))
+			continue
+		}
+		rest, err := exec.Command(binary, "-test.run", "TestTrace|TestByHand|TestConflict|TestMustReject|TestHistories|TestAttackers", "-test.failfast",
+			"-histories", "400", "-attacks", "200", "-rapid.nofailfile").CombinedOutput()
+		if err == nil {
+			t.Errorf("%s: survives", m.name)
+			continue
+		}
+		noticed++
+		t.Logf("%s: noticed by %s", m.name, firstFailure(string(rest)))
 	}
+	t.Logf("of %d mutants %d build, the search alone notices %d, the other tests %d of the rest", len(mutants), built, found, noticed)
+}
+
+// firstFailure is the test that noticed, and the history in which.
+func firstFailure(out string) string {
+	_, rest, _ := strings.Cut(out, "--- FAIL: ")
+	name, rest, _ := strings.Cut(rest, " ")
+	if _, at, ok := strings.Cut(rest, "-attack-from "); ok && name == "TestAttacksMillion" {
+		at, _, _ = strings.Cut(at, " ")
+		return name + " in history " + at
+	}
+	return name
 }

@@ -272,18 +272,77 @@ func (s *slow) apply(st slowState, q protocol.OpID) (slowState, []identity.Devic
 	return next, gone
 }
 
-// weigh counts the organisers who stand on a candidate.
+// weigh counts the organisers, and the paper, who stand on a candidate.
 func (s *slow) weigh(st slowState, c protocol.OpID) int {
 	n := 0
 	for m := range st.org {
 		for q, o := range s.ops {
-			if _, ok := o.what.(Proposal); ok && s.hangs(st.cur, c, q) && s.last(m, s.taken(st, m, c, q)) == q {
+			if _, ok := o.what.(Proposal); ok && s.hangs(st.cur, c, q) && s.last(st, m, s.taken(st, m, c, q)) == q {
 				n++
 				break
 			}
 		}
 	}
+	if len(st.org) == 2 {
+		for q, o := range s.ops {
+			if _, ok := o.what.(Proposal); ok && s.hangs(st.cur, c, q) && s.papered(st, q) {
+				return n + 1
+			}
+		}
+	}
 	return n
+}
+
+// before lists what leads from cur to q, q included; false: q does not hang on cur.
+func (s *slow) before(cur, q protocol.OpID) ([]protocol.OpID, bool) {
+	var path []protocol.OpID
+	for q != cur {
+		p, ok := s.ops[q].what.(Proposal)
+		if !ok {
+			return nil, false
+		}
+		path = append([]protocol.OpID{q}, path...)
+		q = p.Prev
+	}
+	return path, true
+}
+
+// papered says whether the paper has a voice in q as of the decisions before it.
+func (s *slow) papered(st slowState, q protocol.OpID) bool {
+	path, _ := s.before(st.cur, q)
+	for _, x := range path {
+		if _, ok := s.voices(st, x); !ok {
+			return false
+		}
+		if k := s.decision(x).Decides(); x == q && len(st.org) == 2 && st.recovery != (RecoveryPublic{}) && (k == DecideExpel || k == DecideReinstate) {
+			for _, o := range s.ops {
+				if v, ok := o.what.(RecoveryVote); ok && v.Proposal == q && st.recovery.Voted(q, v.Signature) {
+					return true
+				}
+			}
+		}
+		st, _ = s.apply(st, x)
+	}
+	return false
+}
+
+// speaks says whether a vote for q by d has a voice for m: d is a voting device as
+// of st, or by a decision on the way to q.
+func (s *slow) speaks(st slowState, m identity.MemberID, d identity.DeviceID, q protocol.OpID) bool {
+	if slices.Contains(st.org[m], d) {
+		return true
+	}
+	path, _ := s.before(st.cur, q)
+	for _, x := range path {
+		if _, ok := s.voices(st, x); !ok {
+			return false
+		}
+		if slices.Contains(s.lists(x, m), d) {
+			return true
+		}
+		st, _ = s.apply(st, x)
+	}
+	return false
 }
 
 // hangs says whether q is c or comes after it.
@@ -305,37 +364,38 @@ func (s *slow) taken(st slowState, m identity.MemberID, c, q protocol.OpID) map[
 		path = append(path, q)
 	}
 	slices.Reverse(path)
-	out := map[identity.DeviceID]bool{}
+	out, now := map[identity.DeviceID]bool{}, st.org[m]
 	for _, q := range path {
 		if _, ok := s.voices(st, q); !ok {
 			break
 		}
-		var gone []identity.DeviceID
-		st, gone = s.apply(st, q)
-		if d, ok := s.decision(q).(SetDevices); ok && d.Target == m {
-			for _, x := range gone {
+		if list := s.lists(q, m); list != nil {
+			for _, x := range now {
 				out[x] = true
 			}
+			for _, x := range list {
+				delete(out, x)
+			}
+			now = list
 		}
-		for _, x := range st.org[m] {
-			delete(out, x)
-		}
+		st, _ = s.apply(st, q)
 	}
 	return out
 }
 
-func (s *slow) last(m identity.MemberID, without map[identity.DeviceID]bool) protocol.OpID {
+func (s *slow) last(st slowState, m identity.MemberID, without map[identity.DeviceID]bool) protocol.OpID {
 	var top uint64
-	for _, o := range s.ops {
-		if v, ok := o.what.(Vote); ok && o.Member == m && !without[o.dev] {
-			top = max(top, v.Seq)
-		}
-	}
 	found := map[protocol.OpID]bool{}
 	for _, o := range s.ops {
-		if v, ok := o.what.(Vote); ok && o.Member == m && !without[o.dev] && v.Seq == top {
-			found[v.Proposal] = true
+		v, ok := o.what.(Vote)
+		if !ok || o.Member != m || without[o.dev] || v.Seq < top || !s.speaks(st, m, o.dev, v.Proposal) {
+			continue
 		}
+		if v.Seq > top {
+			clear(found)
+		}
+		top = v.Seq
+		found[v.Proposal] = true
 	}
 	if len(found) != 1 {
 		return protocol.OpID{}

@@ -64,11 +64,11 @@ func (r *Roster) Open() []OpenProposal {
 	return out
 }
 
-// LatestVote is the proposal for which the member voted last; false: none, or
-// two for one vote number.
+// LatestVote is the proposal for which the organiser voted last with a device
+// that votes now; false: none, or two for one vote number.
 func (r *Roster) LatestVote(m identity.MemberID) (protocol.OpID, bool) {
-	l := r.resolver.log
-	return l.ballots(r.resolver.view).latest(m, nil)
+	b := r.resolver.log.ballots(r.resolver.view)
+	return b.latest(b.spoken(&r.resolver.auth.standing, m), nil)
 }
 
 // Suspension is a Suspend that counts.

@@ -1,0 +1,87 @@
+package group
+
+import "testing"
+
+// Attacks on who stands on which decision (spec 40 section 6.1, decision 013).
+// Each is tried with many drafts, because the attacker may choose among ids.
+
+// whoStands plays a history for many drafts and demands the same organisers.
+func whoStands(t *testing.T, want string, play func(p *plot, draft SetPolicy) (attack func()), founders string) {
+	t.Helper()
+	for n := range uint8(20) {
+		p := newPlot(t, founders)
+		attack := play(p, policyOf(9+n))
+		p.want("organisers before", p.organisers(), want)
+		attack()
+		p.want("organisers after", p.organisers(), want)
+	}
+}
+
+// A tablet that reads for its owner and never voted, in the hands of one hostile
+// organiser, speaks for its owner against the expulsion.
+func TestByHand16TabletsStandOnNothing(t *testing.T) {
+	whoStands(t, "ab", func(p *plot, draft SetPolicy) func() {
+		tablet := p.second("a", "a.2")
+		old := p.propose("b", p.start(), draft, tablet)
+		p.vote("b", old) // an honest vote for what never was decided
+		p.decide("ab", p.start(), Expel{Target: p.id("x")})
+		return func() {
+			p.vote("x", old)
+			p.vote("a.2", old)
+		}
+	}, "abx")
+}
+
+// A phone that was replaced speaks for its owner in what was decided after it was.
+func TestByHand17ReplacedPhonesStandOnNothingLater(t *testing.T) {
+	whoStands(t, "abc", func(p *plot, draft SetPolicy) func() {
+		second := p.second("a", "a.2")
+		set := p.decide("bcx", p.start(), SetDevices{Target: p.id("a"), Devices: p.devicesOf("a.2")}, second)
+		p.vote("a.2", set)
+		old := p.propose("b", set, draft)
+		p.vote("b", old)
+		p.vote("c", old)
+		e := p.propose("b", set, Expel{Target: p.id("x")})
+		for _, v := range []string{"b", "c", "a.2"} {
+			p.vote(v, e)
+		}
+		return func() {
+			p.vote("x", old)
+			p.vote("a", old)
+		}
+	}, "abcx")
+}
+
+// Of two organisers one expels the other with the paper; the other votes for what
+// the one once wanted, and so stands alone against one.
+func TestByHand18ThePaperStandsToo(t *testing.T) {
+	whoStands(t, "a", func(p *plot, draft SetPolicy) func() {
+		old := p.decide("a", p.start(), draft)
+		first := p.decide("ax", p.start(), policyOf(8)) // both wanted this one
+		q := p.decide("a", first, Expel{Target: p.id("x")})
+		p.op(p.who("a"), RecoveryVote{Proposal: q, Signature: p.paper.Vote(q)}, q)
+		return func() { p.vote("x", old) }
+	}, "ax")
+}
+
+// Who was expelled and granted again with another phone stands with that one.
+func TestByHand19GrantedAgainStandsWithTheNewPhone(t *testing.T) {
+	whoStands(t, "abc", func(p *plot, draft SetPolicy) func() {
+		second := p.second("a", "a.2")
+		old := p.propose("b", p.start(), draft, second)
+		p.vote("b", old)
+		p.vote("c", old)
+		out := p.decide("bcx", p.start(), Expel{Target: p.id("a")}, second)
+		again := p.op(p.who("b"), p.add(p.who("a.2")), out)
+		back := p.decide("bc", out, GrantOrganiser{Target: p.id("a"), Devices: p.devicesOf("a.2")}, again)
+		p.vote("a.2", back)
+		e := p.propose("b", back, Expel{Target: p.id("x")})
+		for _, v := range []string{"b", "c", "a.2"} {
+			p.vote(v, e)
+		}
+		return func() {
+			p.vote("x", old)
+			p.vote("a", old)
+		}
+	}, "abcx")
+}

@@ -1,0 +1,177 @@
+package group
+
+import (
+	"slices"
+
+	"github.com/palabre-app/palabre/identity"
+	"github.com/palabre-app/palabre/protocol"
+)
+
+// This file says who stands on which of several decisions that have a majority
+// and follow the same one (spec 40 section 6.1).
+
+// weight is how many organisers stand on the branch of a proposal, and the
+// recovery paper where it has a voice.
+func (b *ballots) weight(s *standing, proposal int) int {
+	n := 0
+	for m := range s.organisers {
+		if b.standsOn(s, m, proposal) {
+			n++
+		}
+	}
+	if b.paperStandsOn(s, proposal) {
+		n++
+	}
+	return n
+}
+
+// standsOn says whether the member's latest vote is for the proposal or for what
+// hangs on it. Votes of devices that the branch itself took from the member do
+// not count there, so that a phone which was replaced cannot speak for its owner
+// against the replacement.
+func (b *ballots) standsOn(s *standing, m identity.MemberID, proposal int) bool {
+	spoken := b.spoken(s, m)
+	tried := map[protocol.OpID]bool{}
+	for _, v := range spoken {
+		id := b.log.nodes[v].payload.(Vote).Proposal
+		if tried[id] {
+			continue
+		}
+		tried[id] = true
+		path := b.path(s.last, proposal, id)
+		if path == nil {
+			continue
+		}
+		if latest, ok := b.latest(spoken, b.along(s, m, path).dropped); ok && latest == id {
+			return true
+		}
+	}
+	return false
+}
+
+// spoken lists the member's votes by devices that have a voice: voting devices as
+// of the standing, or of the branch on which they vote. So neither a phone that
+// never voted nor one that was replaced before speaks for its owner.
+func (b *ballots) spoken(s *standing, m identity.MemberID) (out []int) {
+	voting := map[protocol.OpID][]identity.DeviceID{}
+	for _, v := range b.byMember[m] {
+		n := &b.log.nodes[v]
+		id := n.payload.(Vote).Proposal
+		list, ok := voting[id]
+		if !ok {
+			list = b.along(s, m, b.path(s.last, -1, id)).listed
+			voting[id] = list
+		}
+		if slices.Contains(list, n.frame.Device) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// path lists the proposals from one that follows last (-1: any) to one that hangs
+// on it, both included; nil if it does not.
+func (b *ballots) path(last protocol.OpID, from int, to protocol.OpID) []int {
+	var path []int
+	for to != last {
+		i, ok := b.log.index[to]
+		if !ok {
+			return nil
+		}
+		path = append(path, i)
+		to = b.log.nodes[i].payload.(Proposal).Prev
+		if i == from || from < 0 && to == last {
+			slices.Reverse(path)
+			return path
+		}
+	}
+	return nil
+}
+
+// voice is which devices speak for a member on a path of decisions.
+type voice struct {
+	listed  []identity.DeviceID // voting devices at its start, or anywhere on it
+	dropped []identity.DeviceID // those of them that it replaced
+}
+
+// along follows a path from a standing as far as its decisions have their
+// majorities.
+func (b *ballots) along(s *standing, m identity.MemberID, path []int) voice {
+	now := s.organisers[m]
+	v := voice{listed: slices.Clone(now)}
+	b.follow(s, path, func(_ *standing, i int) {
+		next, ok := devicesOf(b.log.nodes[i].payload.(Proposal).Decision, m)
+		if !ok {
+			return
+		}
+		v.dropped = slices.Concat(v.dropped, now)
+		v.dropped = slices.DeleteFunc(v.dropped, func(d identity.DeviceID) bool { return slices.Contains(next, d) })
+		v.listed = append(v.listed, next...)
+		now = next
+	})
+	return v
+}
+
+// devicesOf returns the voting devices that a decision gives the member.
+func devicesOf(d Decision, m identity.MemberID) ([]identity.DeviceID, bool) {
+	switch d := d.(type) {
+	case GrantOrganiser:
+		return d.Devices, d.Target == m
+	case SetDevices:
+		return d.Devices, d.Target == m
+	}
+	return nil, false
+}
+
+// follow calls f with each decision of a path that has its majority and the
+// standing that it follows, and stops at the first that has none.
+func (b *ballots) follow(s *standing, path []int, f func(before *standing, at int)) {
+	at := s.clone()
+	for _, i := range path {
+		if _, ok := b.count(at, i); !ok {
+			return
+		}
+		f(at, i)
+		at.apply(b.log.nodes[i].id, b.log.nodes[i].payload.(Proposal).Decision)
+	}
+}
+
+// paperStandsOn says whether the paper has a voice in the proposal or in what
+// hangs on it. Without it one of two organisers could rewrite what the other
+// decided with the paper: each would stand for one.
+func (b *ballots) paperStandsOn(s *standing, proposal int) bool {
+	if len(s.organisers) != 2 || s.recovery == (RecoveryPublic{}) {
+		return false
+	}
+	for id := range b.papers {
+		path, voted := b.path(s.last, proposal, id), false
+		b.follow(s, path, func(before *standing, i int) {
+			if b.log.nodes[i].id == id {
+				_, voted = b.voters(before, i)
+			}
+		})
+		if voted {
+			return true
+		}
+	}
+	return false
+}
+
+// latest is what was voted for last of the given votes of one member, by vote
+// number, those of the dropped devices left out: two of one number for different
+// proposals are none.
+func (b *ballots) latest(votes []int, dropped []identity.DeviceID) (id protocol.OpID, ok bool) {
+	var seq uint64
+	for _, v := range votes {
+		n := &b.log.nodes[v]
+		p := n.payload.(Vote)
+		switch {
+		case slices.Contains(dropped, n.frame.Device) || p.Seq < seq:
+		case p.Seq > seq:
+			seq, id, ok = p.Seq, p.Proposal, true
+		case p.Proposal != id:
+			ok = false
+		}
+	}
+	return id, ok
+}
