@@ -188,7 +188,7 @@ func (e *Engine) wake() Time {
 		earlier(e.planned.acks)
 		earlier(e.repair.due)
 		earlier(e.planned.suspend)
-		if a := &e.authority; a.stand != (protocol.OpID{}) && !a.alarm && !a.copied && e.canSign() {
+		if a := &e.authority; a.stand != (protocol.OpID{}) && !a.alarm && e.canSign() {
 			earlier(e.planned.stand)
 		}
 	}

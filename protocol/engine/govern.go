@@ -25,7 +25,6 @@ var (
 	ErrStopped      = errors.New("you are suspended: until the organisers decide you can vote, and nothing else")
 	ErrNoVoice      = errors.New("this device does not vote for an organiser")
 	ErrLeave        = errors.New("an organiser does not leave alone: the others must expel, or agree on another organiser first")
-	ErrCopied       = errors.New("this device's keys are in use on a copy of it: it signs nothing any more")
 	ErrPaper        = errors.New("these are not the words of the group's paper")
 	ErrPaperMayNot  = errors.New("the paper has no voice in that")
 )
