@@ -182,6 +182,9 @@ func (e *Engine) wake() Time {
 			earlier(p.nextRec)
 		}
 		earlier(p.until)
+		if p.parted != 0 {
+			earlier(p.parted + partFor)
+		}
 	}
 	earlier(e.planned.issue)
 	if !e.frozen {

@@ -40,6 +40,22 @@ func (n *Node) stored(t *testing.T, keep func(f protocol.Frame) bool) (frames []
 	return frames, envelopes
 }
 
+// epochFrame is the header in a row of an epoch.
+func epochFrame(t *testing.T, value []byte) protocol.Frame {
+	t.Helper()
+	var row struct {
+		_               struct{} `cbor:",toarray"`
+		Frame           []byte
+		Accepted, Exact bool
+		Covered, Came   int64
+		Erased          bool
+	}
+	must(t, wire.Unmarshal(value, engine.MaxValueSize, &row))
+	f, err := protocol.ParseFrame(row.Frame)
+	must(t, err)
+	return f
+}
+
 func (n *Node) frozen(t *testing.T) bool {
 	t.Helper()
 	err := n.Post("gel", "Corps.", 0)
@@ -140,17 +156,7 @@ func TestCopiesFreeze(t *testing.T) {
 					if _, known := ben.Store.rows[tableOfEpochs][id]; known {
 						continue
 					}
-					var row struct {
-						_               struct{} `cbor:",toarray"`
-						Frame           []byte
-						Accepted, Exact bool
-						Covered, Came   int64
-						Erased          bool
-					}
-					must(t, wire.Unmarshal(x.Store.rows[tableOfEpochs][id].value, engine.MaxValueSize, &row))
-					f, err := protocol.ParseFrame(row.Frame)
-					must(t, err)
-					news = append(news, f)
+					news = append(news, epochFrame(t, x.Store.rows[tableOfEpochs][id].value))
 				}
 			}
 			if len(news) == 0 {
