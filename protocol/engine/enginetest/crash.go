@@ -95,3 +95,6 @@ func (n *Node) sendHalf(r *engine.Ready) {
 		l.endAfterWords(n) // that much left
 	}
 }
+
+// Committed has f called with every batch, once it is stored.
+func (w *World) Committed(f func(n *Node, b engine.Batch)) { w.committed = f }
