@@ -105,7 +105,7 @@ type Engine struct {
 	clock        clock
 	feedDue      int64 // unix seconds at which what people see may change by itself; 0: never
 	gateStale    bool
-	frozen       bool // this device is an old copy of itself: it signs nothing
+	frozen       bool // a copy of this device is or was in use: see Frozen
 	active       activity
 	risk         bool // whether the last erasing was at high risk
 	rejudge      bool

@@ -182,13 +182,16 @@ func (e *Engine) wake() Time {
 			earlier(p.nextRec)
 		}
 		earlier(p.until)
+		if p.parted != 0 {
+			earlier(p.parted + partFor)
+		}
 	}
 	earlier(e.planned.issue)
 	if !e.frozen {
 		earlier(e.planned.acks)
 		earlier(e.repair.due)
 		earlier(e.planned.suspend)
-		if a := &e.authority; a.stand != (protocol.OpID{}) && !a.alarm && !a.copied && e.canSign() {
+		if a := &e.authority; a.stand != (protocol.OpID{}) && !a.alarm && e.canSign() {
 			earlier(e.planned.stand)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -25,7 +26,6 @@ var (
 	ErrStopped      = errors.New("you are suspended: until the organisers decide you can vote, and nothing else")
 	ErrNoVoice      = errors.New("this device does not vote for an organiser")
 	ErrLeave        = errors.New("an organiser does not leave alone: the others must expel, or agree on another organiser first")
-	ErrCopied       = errors.New("this device's keys are in use on a copy of it: it signs nothing any more")
 	ErrPaper        = errors.New("these are not the words of the group's paper")
 	ErrPaperMayNot  = errors.New("the paper has no voice in that")
 )
@@ -196,6 +196,27 @@ func (e *Engine) keepUnsent(item protocol.ItemID) {
 	}
 	e.held.unsent[id] = true
 	e.put(tableUnsent, id[:], []byte{1}, 0)
+}
+
+// partFor is how long a link must live on after a departure was given on it for
+// that to be enough. Whoever takes it says so much sooner.
+var partFor = Seconds(10)
+
+// parting ends the telling of a departure once it is heard. Given is not heard: with
+// the link, or with this phone, it can be lost on its way, and behind a closed
+// gate nobody would ask for it again.
+func (e *Engine) parting() {
+	for _, p := range e.sortedPeers() {
+		if p.parted == 0 || e.now < p.parted+partFor {
+			continue
+		}
+		p.parted = 0
+		for _, id := range protocol.SortIDs(slices.Collect(maps.Keys(e.held.unsent))) {
+			if n, ok := e.held.get(id); ok && n.kind == protocol.KindOp {
+				e.taken(id)
+			}
+		}
+	}
 }
 
 // leaving says whether this member has left, and nobody was told yet.

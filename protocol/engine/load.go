@@ -101,9 +101,6 @@ func (e *Engine) load() error {
 	if err := meta(keyAlarm, func([]byte) error { e.authority.alarm = true; return nil }); err != nil {
 		return err
 	}
-	if err := meta(keyCopied, func([]byte) error { e.authority.copied = true; return nil }); err != nil {
-		return err
-	}
 	e.authority.ledger = e.ledger()
 	if err := e.loadItems(); err != nil {
 		return err

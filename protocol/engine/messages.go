@@ -261,7 +261,7 @@ func (e *Engine) row(t Table, key []byte) ([]byte, error) {
 // there is one. It returns the content id, or false if it waits.
 func (e *Engine) write(d feed.Draft) (protocol.ContentID, bool, error) {
 	if e.frozen {
-		return protocol.ContentID{}, false, ErrRestored
+		return protocol.ContentID{}, false, ErrCopied
 	}
 	if e.Waiting() || len(e.drafts) > 0 {
 		e.putDraft(d)
@@ -294,7 +294,7 @@ func waitsForEpoch(err error) bool {
 // seal makes one message of a draft.
 func (e *Engine) seal(d feed.Draft) (protocol.ContentID, error) {
 	if e.frozen {
-		return protocol.ContentID{}, ErrRestored
+		return protocol.ContentID{}, ErrCopied
 	}
 	s := e.epochs[e.sending]
 	if e.written(e.sending)+protocol.BucketLarge > ownShare {

@@ -20,19 +20,6 @@ var (
 	ErrAlready = errors.New("it is so already")
 )
 
-// takeOp takes in an operation that others hold. One of this device's own that
-// is new here was signed by a copy of it: from then on this one signs nothing,
-// because two rows under one key are what a thief would make.
-func (e *Engine) takeOp(f protocol.Frame) (protocol.Verdict, error) {
-	rows := e.log.Len() + e.log.HeldCount()
-	v, err := e.applyOp(f)
-	if f.Device == e.self.deviceID && !e.authority.copied && e.log.Len()+e.log.HeldCount() > rows {
-		e.authority.copied = true
-		e.put(tableMeta, keyCopied, []byte{1}, 0)
-	}
-	return v, err
-}
-
 // applyOp takes an operation in. What it changes takes effect in settle.
 func (e *Engine) applyOp(f protocol.Frame) (protocol.Verdict, error) {
 	before := e.log.Resolve()

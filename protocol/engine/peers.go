@@ -49,6 +49,7 @@ type peer struct {
 	clock   int64 // its clock less this one, in seconds
 	toldAt  Time  // when it was told the time of this clock
 	recEach Time
+	parted  Time // when the own departure was given on it; 0: it was not
 }
 
 func (e *Engine) peerUp(in PeerUp) {

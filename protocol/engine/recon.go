@@ -204,6 +204,7 @@ func (e *Engine) tickPeers() {
 		return
 	}
 	e.dueWants()
+	e.parting()
 	for _, p := range e.sortedPeers() {
 		if p.dialled && p.class == ClassMember && !p.old && p.nextRec != 0 && e.now >= p.nextRec {
 			each := min(p.recEach*2, reconLast)

@@ -110,7 +110,7 @@ func (e *Engine) stranded() map[identity.DeviceID]*epochState {
 // reboxIfDue plans to bring back whoever is stranded, and does it up to a minute
 // later unless others did meanwhile.
 func (e *Engine) reboxIfDue() (bool, error) {
-	if e.repair.at == e.version && (e.repair.due == 0 || e.now < e.repair.due) {
+	if e.frozen || e.repair.at == e.version && (e.repair.due == 0 || e.now < e.repair.due) {
 		return false, nil
 	}
 	e.repair.at = e.version
@@ -331,7 +331,8 @@ func (e *Engine) mayRebox(d identity.DeviceID, r *epoch.ReBox) (identity.DeviceP
 		if err != nil || f.Kind != protocol.KindOp {
 			return identity.DevicePublic{}, false
 		}
-		if _, err := e.takeOp(f); err != nil {
+		e.checkOwn(f, nil)
+		if _, err := e.applyOp(f); err != nil {
 			return identity.DevicePublic{}, false
 		}
 	}

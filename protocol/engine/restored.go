@@ -8,18 +8,19 @@ import (
 	"github.com/palabre-app/palabre/protocol/group"
 )
 
-// ErrRestored says that this device was put back to an earlier state: what it
-// signed since is known to others, and its keys must not be used twice.
-var ErrRestored = errors.New("this device was restored from an old copy and may not write any more")
+// ErrCopied says that this device's keys are in use elsewhere, or were: it is a
+// copy, has one, or was put back to an earlier state.
+var ErrCopied = errors.New("this device is a copy or an old backup, or was copied: it signs and seals nothing any more")
 
-// Restored says whether this device found that it was put back to an earlier
-// state. It reads on, and signs and seals nothing for good: it is to be removed
-// and added anew.
-func (e *Engine) Restored() bool { return e.frozen }
+// Frozen says whether this device found that something was signed with its keys
+// that it does not have (spec 35 section 6). It reads on, and signs and seals
+// nothing for good, also after a restart: two rows under one key are what a thief
+// would make, and one key must not seal twice. It is to be removed and added anew.
+func (e *Engine) Frozen() bool { return e.frozen }
 
-// checkOwn looks at a frame that this device signed and that comes from outside.
-// Everything is stored before it leaves, so one that is further than what is
-// stored means that the storage is an old copy.
+// checkOwn looks at a frame that comes from outside. Everything is stored before
+// it leaves, so one of this device's that is not among what is stored means that
+// the storage is an old copy, or that a copy is in use.
 func (e *Engine) checkOwn(f protocol.Frame, n *entry) {
 	if e.frozen || f.Device != e.self.deviceID || !e.aheadOfStore(f, n) {
 		return
@@ -33,12 +34,13 @@ func (e *Engine) checkOwn(f protocol.Frame, n *entry) {
 	e.version++
 }
 
+// aheadOfStore says whether a frame, if this device signed it, was signed behind
+// this storage's back. Any member can put a frame that this device did send into
+// another mailbox: that must not count.
 func (e *Engine) aheadOfStore(f protocol.Frame, n *entry) bool {
 	switch f.Kind {
 	case protocol.KindMessage:
-		// All own messages are held as long as anybody carries them, and what is
-		// held did not get here.
-		return n.day+protocol.MaxNoticeSeconds/protocol.DaySeconds > e.now.Day()
+		return e.unsentHere(f, n)
 	case protocol.KindOp:
 		return !e.log.Has(protocol.OpID(f.ID(e.id)))
 	case protocol.KindEpoch:
@@ -49,4 +51,20 @@ func (e *Engine) aheadOfStore(f protocol.Frame, n *entry) bool {
 		return err == nil && u.Counter > e.private[len(e.private)-1].counter
 	}
 	return false
+}
+
+// unsentHere says whether a message of this device's was not sent by it. Those
+// of the epoch that it sent are held while the epoch is, for 90 days at least, and
+// what is held did not get here; beyond that the generation alone can tell.
+func (e *Engine) unsentHere(f protocol.Frame, n *entry) bool {
+	s := e.epochs[n.epoch]
+	if s == nil || s.keys == nil {
+		return false
+	}
+	generation, err := s.keys.Generation(e.id, f)
+	if err != nil {
+		return false // of another epoch, or damaged
+	}
+	return generation >= s.keys.Sent(e.self.deviceID) ||
+		firstDay(s)+protocol.MaxNoticeSeconds/protocol.DaySeconds > e.now.Day()
 }

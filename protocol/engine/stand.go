@@ -17,7 +17,6 @@ import (
 type authority struct {
 	decided map[protocol.OpID]Time // effective decisions, and since when they were seen so
 	alarm   bool                   // sending waits for ConfirmAuthority
-	copied  bool                   // a copy of this device signs as well
 	ledger  map[protocol.OpID]effect
 	carried carried
 	stand   protocol.OpID // to be voted for at planned.stand; zero: nothing is
@@ -107,7 +106,7 @@ func (e *Engine) acknowledge() (bool, error) {
 			a.stand, e.planned.stand = last, e.now+standWait+Time(wait)
 		}
 	}
-	if a.stand == (protocol.OpID{}) || a.alarm || a.copied || !e.canSign() {
+	if a.stand == (protocol.OpID{}) || a.alarm || e.frozen || !e.canSign() {
 		return false, nil
 	}
 	if e.now < e.planned.stand {
@@ -185,7 +184,7 @@ func (e *Engine) answerEvidence() (bool, error) {
 // suspension is in use, and nothing that was answered or judged before.
 func (e *Engine) openEvidence() *answer {
 	r := e.log.Resolve()
-	if !e.organises() || e.authority.copied || !e.canSign() {
+	if !e.organises() || e.frozen || !e.canSign() {
 		return nil
 	}
 	for _, s := range r.Suspensions() {

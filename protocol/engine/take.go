@@ -101,7 +101,7 @@ func (e *Engine) apply(f protocol.Frame, n *entry) (protocol.Verdict, error) {
 	e.checkOwn(f, n)
 	switch f.Kind {
 	case protocol.KindOp:
-		return e.takeOp(f)
+		return e.applyOp(f)
 	case protocol.KindEpoch:
 		return e.applyHeader(f)
 	case protocol.KindKeyPackage, protocol.KindKeyUpdate:
@@ -115,7 +115,7 @@ func (e *Engine) apply(f protocol.Frame, n *entry) (protocol.Verdict, error) {
 		n.shred = n.day + protocol.Day(e.byRisk(presenceDays, presenceDaysRisk))
 		return e.applyPresence(f)
 	case protocol.KindBatch:
-		return e.applyBatch(f)
+		return e.applyBatch(f, n)
 	case protocol.KindReBox, protocol.KindChunk:
 		n.shred = n.day + reboxDays
 		e.repair.look = true
@@ -145,7 +145,7 @@ func (e *Engine) devicePublic(d identity.DeviceID) (identity.DevicePublic, bool)
 
 // applyBatch applies each whole frame inside; what cannot be judged yet comes
 // again by other ways.
-func (e *Engine) applyBatch(f protocol.Frame) (protocol.Verdict, error) {
+func (e *Engine) applyBatch(f protocol.Frame, n *entry) (protocol.Verdict, error) {
 	if v, err := e.checkSigned(f); v != protocol.Accept || err != nil {
 		return v, err
 	}
@@ -160,8 +160,10 @@ func (e *Engine) applyBatch(f protocol.Frame) (protocol.Verdict, error) {
 		}
 		switch inner.Kind {
 		case protocol.KindOp:
-			e.takeOp(inner)
+			e.checkOwn(inner, n)
+			e.applyOp(inner)
 		case protocol.KindKeyPackage, protocol.KindKeyUpdate:
+			e.checkOwn(inner, n)
 			e.applyKeyFrame(inner)
 		}
 	}

@@ -128,6 +128,10 @@ func (e *Engine) onWant(p *peer, ids []protocol.EnvelopeID) {
 			continue
 		}
 		e.send(p, msgGive, envelope)
+		if entry.kind == protocol.KindOp && e.held.unsent[id] {
+			p.parted = e.now // only what is heard closes the gate: see parting
+			continue
+		}
 		e.taken(id)
 	}
 	e.sendIDs(p, msgLack, lacking)

@@ -119,11 +119,8 @@ func (e *Engine) chainHeads() []epoch.WelcomeChain {
 // sign makes an operation of this device's, puts it into effect and announces
 // it. Where there are too many heads, Merges come first.
 func (e *Engine) sign(payload group.Payload) (protocol.OpID, error) {
-	if e.authority.copied {
-		return protocol.OpID{}, ErrCopied
-	}
 	if e.frozen {
-		return protocol.OpID{}, ErrRestored
+		return protocol.OpID{}, ErrCopied
 	}
 	for {
 		f, err := e.log.NewOp(e.self.device, e.self.memberID, payload, e.newestEpochs(), e.now.Unix())

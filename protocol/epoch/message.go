@@ -96,22 +96,14 @@ func (k *Keys) Seal(g protocol.GroupID, d identity.DeviceKey, c protocol.Content
 // that bad input burns no key and the caller can judge the author's role in
 // between. Errors: ErrMessage, ErrOtherEpoch, ErrUnknownDevice, ErrReplay, ErrSlot.
 func (k *Keys) Open(g protocol.GroupID, f protocol.Frame, lookup func(identity.DeviceID) (identity.DevicePublic, bool)) (*Opened, error) {
-	body, err := parseMessage(f)
+	body, err := k.parse(f)
 	if err != nil {
 		return nil, err
 	}
-	if body.Epoch != k.epoch {
-		return nil, ErrOtherEpoch
-	}
 	aad := k.aad(g)
-	sdKey, sdNonce := senderDataKey(label.Expand, k.senderData, body.Ciphertext)
-	data, err := aead(sdKey).Open(nil, sdNonce[:], body.Sender[:], aad)
+	s, err := k.sender(body, f.Device, aad)
 	if err != nil {
-		return nil, ErrMessage
-	}
-	s := decodeSender(data)
-	if s.device != f.Device || s.generation >= MaxGenerations {
-		return nil, ErrMessage
+		return nil, err
 	}
 	pub, ok := lookup(s.device)
 	if !ok {
@@ -152,6 +144,41 @@ func (k *Keys) Open(g protocol.GroupID, f protocol.Frame, lookup func(identity.D
 // caller stores the chain together with the text. ErrReplay: the key was used
 // since the message was opened, and nothing has changed.
 func (o *Opened) Commit() error { return o.keys.use(o.Original.Device, o.Original.Generation) }
+
+// Generation tells the number of the key that a message frame of this epoch is
+// sealed under, also if that key is used up. Of the frame nothing else is checked.
+// Errors: ErrMessage, ErrOtherEpoch.
+func (k *Keys) Generation(g protocol.GroupID, f protocol.Frame) (uint32, error) {
+	body, err := k.parse(f)
+	if err != nil {
+		return 0, err
+	}
+	s, err := k.sender(body, f.Device, k.aad(g))
+	return s.generation, err
+}
+
+// sender opens what a message says of its key.
+func (k *Keys) sender(body messageBody, d identity.DeviceID, aad []byte) (sender, error) {
+	sdKey, sdNonce := senderDataKey(label.Expand, k.senderData, body.Ciphertext)
+	data, err := aead(sdKey).Open(nil, sdNonce[:], body.Sender[:], aad)
+	if err != nil {
+		return sender{}, ErrMessage
+	}
+	s := decodeSender(data)
+	if s.device != d || s.generation >= MaxGenerations {
+		return sender{}, ErrMessage
+	}
+	return s, nil
+}
+
+// parse reads the body of a message of this epoch.
+func (k *Keys) parse(f protocol.Frame) (messageBody, error) {
+	body, err := parseMessage(f)
+	if err == nil && body.Epoch != k.epoch {
+		err = ErrOtherEpoch
+	}
+	return body, err
+}
 
 func parseMessage(f protocol.Frame) (messageBody, error) {
 	var body messageBody

@@ -38,17 +38,22 @@ type Node struct {
 	copied  *Memory
 	copy    bool // of another node
 	stopped bool // it was suspended: what it wrote may be gone for good
-	// Commits until the phone dies, before (crashIn) or after (crashSent) one; 0: it lives.
-	crashIn, crashSent int
+	// Commits until the phone dies, before (crashIn) or after (crashSent) one, or
+	// amid what is sent then (crashAmid); 0: it lives.
+	crashIn, crashSent, crashAmid int
 }
 
 // Add makes a node.
 func (w *World) Add(name string) *Node {
-	var seed [32]byte
-	copy(seed[:], fmt.Sprintf("%d %s", w.seed, name))
-	n := &Node{Name: name, w: w, random: rand.NewChaCha8(seed), shown: map[string]int{}, met: map[identity.MemberID]bool{}}
+	n := &Node{Name: name, w: w, random: newRandom(w.seed, name), shown: map[string]int{}, met: map[identity.MemberID]bool{}}
 	w.nodes = append(w.nodes, n)
 	return n
+}
+
+func newRandom(seed uint64, name string) *rand.ChaCha8 {
+	var b [32]byte
+	copy(b[:], fmt.Sprintf("%d %s", seed, name))
+	return rand.NewChaCha8(b)
 }
 
 func (n *Node) config() engine.Config {
@@ -101,7 +106,8 @@ func (n *Node) live() bool { return n.Engine != nil }
 // Stop ends the node as a flat battery does: what was not committed is lost.
 // What it had sent may still arrive.
 func (n *Node) Stop() {
-	n.off, n.crashIn, n.crashSent = true, 0, 0
+	n.off = true
+	n.DieAt(0, 0)
 	n.Engine, n.gate, n.wake = nil, nil, 0
 	for _, l := range slices.Clone(n.links) {
 		if n.w.random.IntN(2) == 0 {
@@ -173,6 +179,9 @@ func (n *Node) flush() bool {
 			if n.crashIn--; n.crashIn == 0 {
 				n.w.Counts["crash before commit"]++
 				n.w.logf("%s dies before a commit", n.Name)
+				if n.w.gone != nil {
+					n.w.gone(n, r.Persist)
+				}
 				n.Stop()
 				return !first
 			}
@@ -182,6 +191,15 @@ func (n *Node) flush() bool {
 			if n.crashSent--; n.crashSent == 0 {
 				n.w.Counts["crash before sending"]++
 				n.w.logf("%s dies before it sends", n.Name)
+				n.Stop()
+				return true
+			}
+		}
+		if n.crashAmid > 0 && !r.Persist.Empty() {
+			if n.crashAmid--; n.crashAmid == 0 {
+				n.w.Counts["crash amid sending"]++
+				n.w.logf("%s dies while it sends", n.Name)
+				n.sendHalf(r)
 				n.Stop()
 				return true
 			}

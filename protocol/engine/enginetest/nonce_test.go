@@ -114,10 +114,10 @@ func TestNoKeySealsTwiceInAYear(t *testing.T) {
 		x.together()
 		x.run(engine.Seconds(120))
 		for range 2 {
-			if !x.ben.Engine.Restored() {
+			if !x.ben.Engine.Frozen() {
 				t.Fatalf("blind %v: an old copy goes on writing", blind)
 			}
-			if err := x.ben.Post("more", "Corps.", 0); !errors.Is(err, engine.ErrRestored) {
+			if err := x.ben.Post("more", "Corps.", 0); !errors.Is(err, engine.ErrCopied) {
 				t.Fatalf("blind %v: it writes: %v", blind, err)
 			}
 			x.ben.Stop()

@@ -66,6 +66,7 @@ type World struct {
 	breach    error
 	digest    hash.Hash
 	committed func(n *Node, b engine.Batch)          // is told of every batch once it is stored
+	gone      func(n *Node, b engine.Batch)          // is told of every batch that died with its phone
 	tap       func(from, to *Node, data []byte) bool // sees every message on a link; false loses it
 }
 
@@ -119,7 +120,7 @@ func (w *World) HealAll() error {
 	clear(w.cuts)
 	w.Faults = Faults{DelayMax: 40}
 	for _, n := range w.nodes {
-		n.crashIn, n.crashSent = 0, 0
+		n.DieAt(0, 0)
 		if n.off {
 			if err := n.Start(); err != nil {
 				return err
