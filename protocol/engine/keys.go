@@ -289,13 +289,15 @@ func (e *Engine) laneListed(lane protocol.LanePublic) bool {
 
 // allUseNewer says whether every organiser's device that is active has said that
 // it holds a key newer than key i, which was used. Who seems idle to a device that
-// was away may not be.
+// was away may not be. Where there is no other organiser, authors may have renewed
+// the keys with what they knew while this device was away.
 func (e *Engine) allUseNewer(i int) bool {
 	if e.private[i].used == 0 {
 		return false
 	}
 	late := e.lateFrom()
 	inTouch := late != 0 && e.now >= late
+	alone := true
 	for _, m := range e.log.Resolve().Members() {
 		if m.Role != group.Organiser {
 			continue
@@ -304,11 +306,12 @@ func (e *Engine) allUseNewer(i int) bool {
 			if d.ID == e.self.deviceID {
 				continue
 			}
+			alone = false
 			knows := slices.ContainsFunc(e.private[i+1:], func(k kemKey) bool { return slices.Contains(k.ackedBy, d.ID) })
 			if !knows && (!inTouch || e.isActive(d.ID)) {
 				return false
 			}
 		}
 	}
-	return true
+	return !alone || inTouch
 }
