@@ -247,6 +247,10 @@ func (e *Engine) dropOldKEM() {
 // as up to date with what the group sealed to it.
 var touchFor = Seconds(600)
 
+// aloneFor is how long a member has been connected before the only organiser's
+// device gives up a key that it used: what authors issued while it was off came.
+var aloneFor = Seconds(120)
+
 // lateFrom is when this device counts as up to date: a member has been connected
 // for a while then. 0: none is connected. Time offline is added to the life of a
 // key: the boxes that were made meanwhile are for it.
@@ -313,5 +317,5 @@ func (e *Engine) allUseNewer(i int) bool {
 			}
 		}
 	}
-	return !alone || inTouch
+	return !alone || late != 0 && e.now >= late-touchFor+aloneFor
 }
