@@ -5,6 +5,7 @@ import (
 
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/epoch"
+	"github.com/palabre-app/palabre/protocol/group"
 )
 
 // This file lets a small group go on after a removal while no organiser is
@@ -32,6 +33,18 @@ func (e *Engine) authors() bool {
 	r := e.log.Resolve()
 	m, ok := r.MemberOfDevice(e.self.deviceID)
 	return ok && m.ID == e.self.memberID && r.MayPost(m.ID) && len(r.Boxed()) <= protocol.SmallGroup
+}
+
+// OthersRenew says whether members who do not organise renew the keys where no
+// organiser does, a few minutes later.
+func (e *Engine) OthersRenew() bool {
+	if e.join != nil || e.authority.alarm {
+		return false
+	}
+	r := e.log.Resolve()
+	return len(r.Boxed()) <= protocol.SmallGroup && slices.ContainsFunc(r.Members(), func(m group.Member) bool {
+		return m.Role != group.Organiser && r.MayPost(m.ID)
+	})
 }
 
 // authorNeedsEpoch says whether nothing can be sent because of a removal that no
