@@ -1,6 +1,8 @@
 package node
 
 import (
+	"slices"
+
 	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/node/api"
 	"github.com/palabre-app/palabre/protocol"
@@ -123,6 +125,9 @@ var byKind = map[group.OpKind]string{
 func (p *people) change(c engine.Change) api.Change {
 	out := api.Change{ID: c.ID.String(), What: byKind[c.Kind], Decision: byDecision[c.Decision], By: p.person(c.By),
 		Target: p.somebody(c.Target), At: stamp(c.At), Effective: c.Effective}
+	if c.Ends {
+		out.Decision = api.DecisionRecoveryEnd
+	}
 	if c.Device != (identity.DeviceID{}) {
 		out.Device = c.Device.String()
 	}
@@ -167,19 +172,42 @@ func (g *groupState) standing(s *api.GroupStatus) {
 	}
 	s.Alarm, s.Waiting = st.AuthorityAlarm, g.engine.Waiting()
 	p := g.people()
+	s.Held = len(g.engine.Held())
+	var renew []api.Person
 	for _, o := range g.engine.Authority().Organisers {
 		if len(o.SuspendedBy) > 0 {
 			s.Suspended = append(s.Suspended, p.person(o.ID))
+		} else {
+			renew = append(renew, p.person(o.ID))
 		}
 	}
 	if !s.Waiting || s.Alarm {
 		return
 	}
+	s.RenewedBy, s.OthersRenew = renew, g.engine.OthersRenew()
+	if c, ok := g.notCovered(); ok {
+		change := p.change(c)
+		s.Because = &change
+	}
+}
+
+// notCovered is the newest change for which keys are being renewed.
+func (g *groupState) notCovered() (engine.Change, bool) {
+	r, _ := g.engine.Readers()
+	var last *engine.Change
 	for _, c := range g.engine.Changes(0) {
-		if takesOut(c) {
-			change := p.change(c)
-			s.Because = &change
-			return
+		if !takesOut(c) {
+			continue
+		}
+		if slices.Contains(r.Removed, c.Target) {
+			return c, true
+		}
+		if last == nil {
+			last = &c
 		}
 	}
+	if last == nil {
+		return engine.Change{}, false
+	}
+	return *last, true
 }

@@ -27,6 +27,9 @@ var commands = map[string]command{
 	api.CommandPost:        changing(post),
 	api.CommandEdit:        changing(edit),
 	api.CommandCancel:      changing(cancel),
+	api.CommandPin:         changing(pin),
+	api.CommandHeld:        reading(held),
+	api.CommandSendNow:     changing(sendNow),
 	api.CommandNotices:     reading(notices),
 	api.CommandShow:        reading(show),
 

@@ -25,8 +25,12 @@ func post(n *Node, a api.PostArgs) (*groupState, any, error) {
 			return nil, nil, err
 		}
 	}
+	if a.SendNow != nil {
+		p, err := g.engine.PostNow(n.now(), notice, expires, *a.SendNow)
+		return g, g.posted(p), g.readersSaid(err)
+	}
 	p, err := g.engine.Post(n.now(), notice, expires)
-	return g, posted(p), err
+	return g, g.posted(p), err
 }
 
 // expiry makes a moment of a span from now on.
@@ -38,14 +42,6 @@ func (n *Node) expiry(seconds int64) (int64, error) {
 		return 0, code(api.CodeExpiryTooFar)
 	}
 	return n.now().Unix() + seconds, nil
-}
-
-func posted(p engine.Posted) api.Posted {
-	out := api.Posted{Waiting: p.Waiting}
-	if p.ID != (protocol.ContentID{}) {
-		out.ID = p.ID.String()
-	}
-	return out
 }
 
 func noticeOf(a api.PostArgs) (feed.Notice, error) {
@@ -162,7 +158,7 @@ func edit(n *Node, a api.EditArgs) (*groupState, any, error) {
 	if bad != nil {
 		return g, nil, bad
 	}
-	return g, posted(p), err
+	return g, g.posted(p), err
 }
 
 // changed applies an edit. On error it returns a notice that no draft accepts.
@@ -222,7 +218,7 @@ func cancel(n *Node, a api.CancelArgs) (*groupState, any, error) {
 		return nil, nil, err
 	}
 	p, err := g.engine.Cancel(n.now(), a.ID, a.Reason, "")
-	return g, posted(p), err
+	return g, g.posted(p), err
 }
 
 func notices(n *Node, a api.NoticesArgs) (any, error) {
@@ -283,7 +279,7 @@ func (g *groupState) texts(n *Node, v feed.Version, notice protocol.ContentID) [
 func (g *groupState) notice(v feed.View) api.Notice {
 	out := api.Notice{ID: v.Notice.String(), Kind: api.KindAnnouncement, Title: v.Title, Body: v.Body, Lang: v.Lang,
 		Langs: append([]string{}, v.Langs...), Author: v.Author.String(), AuthorName: g.engine.MemberName(v.Author),
-		Urgency: v.Urgency.String(), Status: string(v.Status), Version: v.Number, Created: stamp(v.Posted),
+		Urgency: v.Urgency.String(), Status: string(v.Status), Pinned: v.Pinned, Version: v.Number, Created: stamp(v.Posted),
 		Expires: stamp(v.Expires), Meeting: meetingOf(v.Meeting)}
 	switch {
 	case v.Kind == protocol.TypeMeeting:

@@ -433,7 +433,7 @@ func TestWatcherBehind(t *testing.T) {
 	<-watching
 	g := n.sortedGroups()[0]
 	for range maxUnwatched + 1 {
-		n.notify(g, engine.Event{Kind: engine.EventNotice})
+		n.notify(g, engine.Event{Kind: engine.EventNotice}, false)
 	}
 	if len(n.watchers) != 0 {
 		t.Errorf("%d watchers are left", len(n.watchers))

@@ -112,9 +112,7 @@ func (n *Node) carryOut(g *groupState, r *engine.Ready) {
 			_ = g.host.Announce(ids) // a hint that gets lost is found by reconciliation
 		}
 	}
-	for _, ev := range r.Deliver {
-		n.notify(g, ev)
-	}
+	n.notifyAll(g, r.Deliver)
 	if g.host != nil {
 		for _, p := range r.Close {
 			g.host.CloseLink(p2p.LinkID(p))

@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"slices"
 
 	"github.com/palabre-app/palabre/node/api"
 	"github.com/palabre-app/palabre/protocol/engine"
+	"github.com/palabre-app/palabre/protocol/group"
 )
 
 // maxUnwatched is how many events wait for one watcher. Who is further behind is
@@ -48,8 +50,39 @@ func (n *Node) Watch(ctx context.Context, f func(api.Event) error) error {
 	}
 }
 
+// notifyAll tells watchers of what one step changed. Of members whose change an
+// authority event says in words, it says so.
+func (n *Node) notifyAll(g *groupState, events []engine.Event) {
+	told := map[string]bool{}
+	if slices.ContainsFunc(events, func(ev engine.Event) bool { return ev.Kind == engine.EventMembers }) {
+		told = g.toldOf(events)
+	}
+	for _, ev := range events {
+		n.notify(g, ev, ev.Kind == engine.EventMembers && told[ev.ID])
+	}
+}
+
+// toldOf is the set of members of whom the authority events say what changed.
+func (g *groupState) toldOf(events []engine.Event) map[string]bool {
+	of := map[string]bool{}
+	for _, ev := range events {
+		of[ev.ID] = ev.Kind == engine.EventAuthority
+	}
+	told := map[string]bool{}
+	for _, c := range g.engine.Changes(0) {
+		if !of[c.ID.String()] || c.Kind == group.KindProposal && !c.Effective {
+			continue
+		}
+		told[c.Target.String()] = true
+		if c.Kind == group.KindAddDevice {
+			told[c.By.String()] = true
+		}
+	}
+	return told
+}
+
 // notify tells watchers of an event, and acts on those that concern the node.
-func (n *Node) notify(g *groupState, ev engine.Event) {
+func (n *Node) notify(g *groupState, ev engine.Event, told bool) {
 	switch ev.Kind {
 	case engine.EventJoined:
 		g.reopen = true // to listen, under the group's keys
@@ -68,7 +101,7 @@ func (n *Node) notify(g *groupState, ev engine.Event) {
 		g.book.sync(n.now(), g.engine.PeerAddresses())
 		return
 	}
-	out := api.Event{Event: string(ev.Kind), Group: g.id.String(), ID: ev.ID, Own: ev.Own}
+	out := api.Event{Event: string(ev.Kind), Group: g.id.String(), ID: ev.ID, Own: ev.Own, Told: told}
 	n.watchMu.Lock()
 	defer n.watchMu.Unlock()
 	if ev.Kind == engine.EventAuthority && len(n.watchers) > 0 {

@@ -73,25 +73,32 @@ func TestPeopleReadWhoDidWhat(t *testing.T) {
 		{What: api.ChangeDeviceRemoved, By: awa, Target: &double, Device: strings.Repeat("5", 32), At: at, Effective: true},
 		{What: api.ChangeRemoved, By: dawit, Target: &api.Person{ID: strings.Repeat("7", 32)}, At: at},
 		{What: api.ChangeLeft, By: awa, Target: &awa, At: at, Effective: true},
+		{What: api.ChangeProposed, Decision: api.DecisionRecoveryEnd, By: awa, At: at, Effective: true},
 		{What: "of a newer version", By: awa, At: at, Effective: true},
 	}
 	r, dir := record(t, map[string]any{
 		api.CommandChanges: list,
 		api.CommandStatus: api.Status{Running: true, Groups: []api.GroupStatus{{ID: strings.Repeat("9", 64), Name: "G", Members: 3,
-			Waiting: true, Suspended: []api.Person{dawit}, Because: &api.Change{What: api.ChangeRemoved, By: awa, Target: &dawit, Effective: true}}}},
+			Waiting: true, Suspended: []api.Person{dawit}, Because: &api.Change{What: api.ChangeRemoved, By: awa, Target: &dawit, Effective: true},
+			RenewedBy: []api.Person{awa, bilal}, OthersRenew: true, Held: 2}}},
 	})
 	want := []string{"Awa suspended Dawit", "Bilal proposes: expel Dawit", "the organisers decided: make Bilal an organiser (proposed by Awa)",
 		"Awa proposes: change the rules of the group (it has no effect)", "Awa removed the device 55555555 of Awa eeeeeeee",
-		"Dawit removed 77777777 (it has no effect)", "Awa left the group", "Awa did something that only a newer palabre knows"}
+		"Dawit removed 77777777 (it has no effect)", "Awa left the group",
+		"the organisers decided: let no recovery paper count any more (proposed by Awa)", "Awa did something that only a newer palabre knows"}
 	prints(t, dir, "2026-11-24 10:00  "+strings.Join(want, "\n2026-11-24 10:00  ")+"\n", "changes")
 	prints(t, dir, "Palabre is running. Phones connected: 0\n\n99999999  G\n  members: 3   not handed over yet: 0   known and missing: 0\n"+
 		"  suspended organiser: Dawit. Look at: palabre organisers\n"+
-		"  What you write waits: the keys are being renewed because Awa removed Dawit\n", "status")
+		"  What you write waits: the keys are being renewed because Awa removed Dawit\n"+
+		"  A phone of Awa, Bilal renews them; if none of these comes, phones of other members do after a few minutes.\n"+
+		"  Waiting to go out: 2. Look at: palabre held\n", "status")
 
 	var b strings.Builder
 	f := &face{out: &b, language: "en"}
 	for _, e := range []api.Event{
+		{Event: api.EventMembers, ID: dawit.ID, Told: true}, // the next line says it
 		{Event: api.EventAuthority, Change: &list[0]},
+		{Event: api.EventMembers, ID: dawit.ID},
 		{Event: api.EventAuthority, Change: &list[1], Stands: &api.Proposed{ID: asks, Have: 1, Need: 2, Of: 3}},
 		{Event: api.EventAuthority, ID: asks},
 		{Event: api.EventAlarm},
@@ -100,7 +107,7 @@ func TestPeopleReadWhoDidWhat(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if b.String() != "Awa suspended Dawit\nBilal proposes: expel Dawit - 2 of 3 organisers must agree: 1 has: palabre vote 3f2a913f\n"+
+	if b.String() != "Awa suspended Dawit\nthe members changed: palabre members\nBilal proposes: expel Dawit - 2 of 3 organisers must agree: 1 has: palabre vote 3f2a913f\n"+
 		"something changed among the organisers: palabre organisers\n"+
 		"A decision of the organisers that held for days does not hold any more: palabre organisers\n" {
 		t.Errorf("watching says\n%s", b.String())

@@ -28,6 +28,8 @@ func (f *face) list(list []api.Notice) {
 		f.tell("notices.none")
 		return
 	}
+	// What organisers put on top comes first.
+	slices.SortStableFunc(list, func(a, b api.Notice) int { return below(a) - below(b) })
 	ids := make([]string, len(list))
 	for i, n := range list {
 		ids[i] = n.ID
@@ -43,6 +45,13 @@ func (f *face) list(list []api.Notice) {
 	f.table(rows)
 }
 
+func below(n api.Notice) int {
+	if n.Pinned {
+		return 0
+	}
+	return 1
+}
+
 // mark is the one word that matters most about a notice.
 func (f *face) mark(n api.Notice) string {
 	switch {
@@ -50,6 +59,8 @@ func (f *face) mark(n api.Notice) string {
 		return f.word("status.", n.Status)
 	case n.Urgency == api.UrgencyAlert || n.Urgency == api.UrgencyImportant:
 		return f.word("urgency.", n.Urgency)
+	case n.Pinned:
+		return f.say("notice.pinned")
 	}
 	return f.word("kind.", n.Kind)
 }

@@ -16,6 +16,7 @@ type draft struct {
 	texts                     []string // LANG=FILE
 	urgency                   string
 	expires                   span
+	readers                   int // of an alert that does not wait
 	start, end, tz, place, at string
 
 	given *pflag.FlagSet // to tell what was typed from what was left out
@@ -50,9 +51,11 @@ func (f *face) postCommand() *cobra.Command {
 	a := f.command("announcement --title T --body B [--lang fr] [--text en=FILE]...", "help.post.announcement", nil,
 		func([]string) error { return f.post(api.KindAnnouncement, announcement) })
 	f.textFlags(a, announcement)
+	f.sendNowFlag(announcement)
 	m := f.command("meeting --title T --start RFC3339 --end RFC3339 --tz ZONE --place P [--body B]", "help.post.meeting", nil,
 		func([]string) error { return f.post(api.KindMeeting, meeting) })
 	f.textFlags(m, meeting)
+	f.sendNowFlag(meeting)
 	f.meetingFlags(meeting)
 	c.AddCommand(a, required(m, "start", "end", "tz"))
 	return c
@@ -62,6 +65,12 @@ func (f *face) post(kind string, d *draft) error {
 	a := api.PostArgs{Group: d.group, Kind: kind, Urgency: d.urgency, ExpiresSeconds: d.expires.seconds()}
 	if err := d.checkUrgency(); err != nil {
 		return err
+	}
+	if d.has("send-now") {
+		if d.readers < 0 {
+			return usage("--send-now is how many removed people may read it")
+		}
+		a.SendNow = &d.readers
 	}
 	if !d.has("title") && len(d.texts) == 0 {
 		return usage("--title is missing")
@@ -92,13 +101,7 @@ func (f *face) post(kind string, d *draft) error {
 		return err
 	}
 	a.Texts = append(a.Texts, more...)
-	return act(f, false, api.CommandPost, a, func(p api.Posted) {
-		if p.Waiting {
-			f.tell("post.waiting")
-			return
-		}
-		f.tell("post.done", "id", p.ID)
-	})
+	return act(f, false, api.CommandPost, a, f.posted)
 }
 
 func (d *draft) checkUrgency() error {

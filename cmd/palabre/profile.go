@@ -154,6 +154,14 @@ func (f *face) trouble(g api.GroupStatus) {
 	case g.Waiting:
 		tell("status.waiting")
 	}
+	if len(g.RenewedBy) > 0 && g.OthersRenew {
+		tell("status.renewed", "who", f.names(g.RenewedBy))
+	} else if len(g.RenewedBy) > 0 {
+		tell("status.renewed_only", "who", f.names(g.RenewedBy))
+	}
+	if g.Held > 0 {
+		tell("status.held", "n", strconv.Itoa(g.Held))
+	}
 }
 
 func (f *face) connectCommand() *cobra.Command {

@@ -76,6 +76,13 @@ func TestUsageErrorsExit2(t *testing.T) {
 		{"edit abcdef --lang fr", "palabre edit --help"},
 		{"edit abcdef --start=", "palabre edit --help"},
 		{"cancel abcdef", "palabre cancel --help"},
+		{"post announcement --title T --send-now many", "palabre post announcement --help"},
+		{"post announcement --title T --send-now -1", "palabre post announcement --help"},
+		{"held abcdef", "palabre held --help"},
+		{"send-now abcdef", "palabre send-now --help"},
+		{"send-now --readers 1", "palabre send-now --help"},
+		{"send-now abcdef --readers -1", "palabre send-now --help"},
+		{"pin", "palabre pin --help"},
 		{"show", "palabre show --help"},
 		{"notices --all=perhaps", "palabre notices --help"},
 	} {
@@ -134,7 +141,7 @@ func TestEveryCommandAndFlagHasWords(t *testing.T) {
 		}
 	}
 	walk(f.root())
-	if commands < 39 {
+	if commands < 42 {
 		t.Errorf("%d commands", commands)
 	}
 }

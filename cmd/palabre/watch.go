@@ -23,7 +23,7 @@ func (f *face) watchCommand() *cobra.Command {
 func (f *face) event(e api.Event) error {
 	if f.json {
 		// What is printed unasked names nobody: "changes" tells who did what.
-		e.Change, e.Stands = nil, nil
+		e.Change, e.Stands, e.Told = nil, nil, false
 		return writeJSON(f.out, e)
 	}
 	if e.Change != nil {
@@ -35,8 +35,8 @@ func (f *face) event(e api.Event) error {
 		return err
 	}
 	key := "watch." + e.Event
-	if !text.Has(key) {
-		return nil // of a newer version
+	if e.Told || !text.Has(key) {
+		return nil // said better by another event, or of a newer version
 	}
 	_, err := fmt.Fprintln(f.out, f.say(key, "id", shorten([]string{e.ID})[0]))
 	return err

@@ -18,6 +18,9 @@ const (
 	CommandPost        = "post"         // PostArgs, Posted
 	CommandEdit        = "edit"         // EditArgs, Posted
 	CommandCancel      = "cancel"       // CancelArgs, Posted
+	CommandPin         = "pin"          // PinArgs, Posted
+	CommandHeld        = "held"         // GroupArgs, Held
+	CommandSendNow     = "send-now"     // SendNowArgs, Posted
 	CommandNotices     = "notices"      // NoticesArgs, []Notice
 	CommandShow        = "show"         // ShowArgs, Shown
 
@@ -55,6 +58,9 @@ var arguments = map[string]func() any{
 	CommandPost:        func() any { return new(PostArgs) },
 	CommandEdit:        func() any { return new(EditArgs) },
 	CommandCancel:      func() any { return new(CancelArgs) },
+	CommandPin:         func() any { return new(PinArgs) },
+	CommandHeld:        func() any { return new(GroupArgs) },
+	CommandSendNow:     func() any { return new(SendNowArgs) },
 	CommandNotices:     func() any { return new(NoticesArgs) },
 	CommandShow:        func() any { return new(ShowArgs) },
 
@@ -123,6 +129,11 @@ type GroupStatus struct {
 	// Because of which change, if that is known.
 	Waiting bool    `json:"waiting,omitempty"`
 	Because *Change `json:"because,omitempty"`
+	// RenewedBy are the organisers of whom a phone renews the keys once it is online,
+	// OthersRenew says that phones of others do where none of theirs comes.
+	RenewedBy   []Person `json:"renewed_by,omitempty"`
+	OthersRenew bool     `json:"others_renew,omitempty"`
+	Held        int      `json:"held,omitempty"` // what this person wrote and waits: see Held
 	// Alarm says that a decision of the organisers that held for days does not hold
 	// any more. What is written is kept here until somebody looked, and confirmed.
 	Alarm bool `json:"alarm,omitempty"`
@@ -143,6 +154,9 @@ type Event struct {
 
 	Change *Change   `json:"change,omitempty"` // of EventAuthority: what was done
 	Stands *Proposed `json:"stands,omitempty"` // the proposal that it was about, if still open
+	// Told says that an EventAuthority tells the same better: passed over by faces
+	// that show those.
+	Told bool `json:"told,omitempty"`
 }
 
 // Kinds of events. New ones may come; pass over those that you do not know.

@@ -137,6 +137,12 @@ const (
 	CodePolicyBounds        = "policy_bounds"
 	CodeChainCopied         = "chain_copied" // this device was copied or restored: it signs nothing more
 	CodeNoAlarm             = "no_alarm"     // there is nothing to confirm
+	CodeAlarm               = "alarm"        // nothing goes out before somebody confirmed
+
+	CodeAlertsWait  = "alerts_wait"  // the policy lets none out while keys are renewed
+	CodeNotAnAlert  = "not_an_alert" // and only those may go out
+	CodeMoreReaders = "more_readers" // than was said; Text is how many
+	CodeNoKeysYet   = "no_keys_yet"  // under which an alert could go out
 )
 
 // Codes returns all codes, in the order of the list above.
@@ -161,6 +167,6 @@ func Codes() []string {
 		CodeNotAnOrganiser, CodeOperatingDevice, CodeSuspended, CodeOrganiserLeaves, CodeNotOpen, CodeImpossibleDecision, CodeAlreadySuspended,
 		CodeNotSuspended, CodeNotYourself, CodeNoVoice, CodeDevicesBounds, CodeOneSuspension,
 		CodeGivenBack, CodeNoRecovery, CodeRecoveryWords, CodeRecoveryWordsNeeded, CodeRecoveryFile, CodePolicyBounds,
-		CodeChainCopied, CodeNoAlarm,
+		CodeChainCopied, CodeNoAlarm, CodeAlarm, CodeAlertsWait, CodeNotAnAlert, CodeMoreReaders, CodeNoKeysYet,
 	}
 }

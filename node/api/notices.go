@@ -46,6 +46,9 @@ type PostArgs struct {
 	Urgency        string   `json:"urgency,omitempty"`         // UrgencyInfo if empty
 	ExpiresSeconds int64    `json:"expires_seconds,omitempty"` // from now; 0: as long as its kind allows
 	Meeting        *Meeting `json:"meeting,omitempty"`         // for KindMeeting only
+	// SendNow sends an alert even while the group's keys are being renewed, if at most
+	// so many removed people can read it then. Nil: it waits.
+	SendNow *int `json:"send_now,omitempty"`
 }
 
 // Posted is the id of the notice that was saved, changed or cancelled: the one
@@ -57,6 +60,48 @@ type Posted struct {
 	// which another phone may have to do. A notice gets its id then: until that
 	// time ID is empty.
 	Waiting bool `json:"waiting,omitempty"`
+	// Expires is when a new notice goes: no later than the group keeps texts.
+	Expires string `json:"expires,omitempty"`
+	Held    string `json:"held,omitempty"` // of what waits: the id that SendNowArgs take
+	// MaySendNow says of an alert that waits that its author may send it now, Readers
+	// who of those removed can read it then.
+	MaySendNow bool     `json:"may_send_now,omitempty"`
+	Readers    []Person `json:"readers,omitempty"`
+}
+
+// SendNowArgs send an alert that waits, if at most so many removed people can read
+// it.
+type SendNowArgs struct {
+	Group   string `json:"group,omitempty"`
+	ID      string `json:"id"` // of HeldNotice
+	Readers int    `json:"readers"`
+}
+
+// Held is what this person wrote and waits for keys to be renewed.
+type Held struct {
+	Held       []HeldNotice `json:"held"`         // oldest first
+	MaySendNow bool         `json:"may_send_now"` // the alerts among them
+	Readers    []Person     `json:"readers"`      // of those removed, who can read an alert that is sent now
+}
+
+// HeldNotice is one thing that waits.
+type HeldNotice struct {
+	ID      string `json:"id"`
+	Kind    string `json:"kind"`            // KindAnnouncement, KindMeeting, or KindOther
+	Title   string `json:"title,omitempty"` // of a notice
+	Alert   bool   `json:"alert,omitempty"`
+	Created string `json:"created"`
+	Expires string `json:"expires"`
+}
+
+// KindOther is what waits and is no notice: a change, a cancellation, a name.
+const KindOther = "other"
+
+// PinArgs put a notice on top for everybody, or take it down.
+type PinArgs struct {
+	Group string `json:"group,omitempty"`
+	ID    string `json:"id"`
+	Off   bool   `json:"off,omitempty"`
 }
 
 // EditArgs change a notice. What is nil or empty stays as it is.
@@ -110,8 +155,9 @@ type Notice struct {
 	AuthorName string   `json:"author_name"` // as the author calls themselves
 	Urgency    string   `json:"urgency"`
 	Status     string   `json:"status"`
-	Version    uint64   `json:"version"` // 1 as posted, one more with each edit
-	Created    string   `json:"created"` // by the author's clock
+	Pinned     bool     `json:"pinned,omitempty"` // by an organiser
+	Version    uint64   `json:"version"`          // 1 as posted, one more with each edit
+	Created    string   `json:"created"`          // by the author's clock
 	Expires    string   `json:"expires"`
 	Meeting    *Meeting `json:"meeting,omitempty"` // of a meeting only
 }

@@ -111,7 +111,14 @@ func TestFieldNamesAreStable(t *testing.T) {
 		`{"group":"g","uses":2,"expires_seconds":3,"auto_approve":true}`: InviteArgs{"g", 2, 3, true},
 		`{"group":"g","all":true,"langs":["fr"]}`:                        NoticesArgs{"g", true, []string{"fr"}},
 		`{"group":"g","id":"i","reason":"r"}`:                            CancelArgs{"g", "i", "r"},
-		`{"group":"g","kind":"meeting","texts":[{"lang":"fr","title":"t","body":"b"}],"urgency":"alert","expires_seconds":1,"meeting":{"start":"s","end":"e","tz":"z","place":"p"}}`:                                       PostArgs{"g", KindMeeting, []Text{{"fr", "t", "b"}}, UrgencyAlert, 1, meeting},
+		`{"group":"g","kind":"meeting","texts":[{"lang":"fr","title":"t","body":"b"}],"urgency":"alert","expires_seconds":1,"meeting":{"start":"s","end":"e","tz":"z","place":"p"}}`: PostArgs{"g", KindMeeting, []Text{{"fr", "t", "b"}}, UrgencyAlert, 1, meeting, nil},
+		`{"kind":"announcement","texts":null,"send_now":0}`:                                                      PostArgs{Kind: KindAnnouncement, SendNow: new(int)},
+		`{"group":"g","id":"i","readers":2}`:                                                                     SendNowArgs{"g", "i", 2},
+		`{"group":"g","id":"i","off":true}`:                                                                      PinArgs{"g", "i", true},
+		`{"held":[],"may_send_now":false,"readers":[]}`:                                                          Held{Held: []HeldNotice{}, Readers: []Person{}},
+		`{"id":"i","kind":"other","created":"c","expires":"e"}`:                                                  HeldNotice{ID: "i", Kind: KindOther, Created: "c", Expires: "e"},
+		`{"id":"","waiting":true,"expires":"e","held":"h","may_send_now":true,"readers":[{"id":"i","name":""}]}`: Posted{Waiting: true, Expires: "e", Held: "h", MaySendNow: true, Readers: []Person{{ID: "i"}}},
+		`{"event":"members","told":true}`:                                                                        Event{Event: EventMembers, Told: true},
 		`{"id":"","kind":"","title":"","body":"","lang":"","langs":[],"author":"","author_name":"","urgency":"","status":"","version":0,"created":"","expires":"","meeting":{"start":"s","end":"e","tz":"z","place":"p"}}`: Notice{Langs: []string{}, Meeting: meeting},
 	} {
 		got, err := encode(v)

@@ -226,7 +226,9 @@ type epochState struct {
 	stored   int          // senders whose puncture is on disk
 	accepted bool
 	exact    bool
-	covered  Time // when a covering child was accepted; 0: none
+	weighed  uint64 // 1 above the version at which author was found
+	author   bool   // an author's epoch that counts
+	covered  Time   // when a covering child was accepted; 0: none
 	arrived  Time
 	recon    recon.Set // of its envelopes
 	tag      [16]byte

@@ -45,9 +45,9 @@ func (e *Engine) applyHeader(f protocol.Frame) (protocol.Verdict, error) {
 	// Whoever may not issue must not take a place among those that wait.
 	roster, ok := e.log.At(h.Core.GovHeads)
 	switch {
-	case ok && !mayIssue(roster, h):
+	case ok && !mayIssue(roster, h), h.Core.ByAuthor() && !e.authoredRoom(h):
 		return protocol.Ignore, nil
-	case !ok && !mayIssue(e.log.Resolve(), h), e.pending() >= maxPending:
+	case !ok && !mayIssue(e.log.Resolve(), h), e.pending(h.Core.ByAuthor()) >= maxPending:
 		return protocol.Accept, errUnjudged
 	}
 	s := &epochState{header: h, frame: f.Marshal(), arrived: e.now}
@@ -56,10 +56,12 @@ func (e *Engine) applyHeader(f protocol.Frame) (protocol.Verdict, error) {
 	return protocol.Accept, nil
 }
 
-func (e *Engine) pending() int {
+// pending counts the epochs that wait to be accepted. Those of authors do not
+// stand in the way of organisers'.
+func (e *Engine) pending(byAuthor bool) int {
 	n := 0
 	for _, s := range e.epochs {
-		if !s.accepted {
+		if !s.accepted && s.header.Core.ByAuthor() == byAuthor {
 			n++
 		}
 	}
@@ -136,11 +138,12 @@ func (e *Engine) noteCovered() {
 	}
 }
 
-// succeeded is the set of epochs that an accepted one names as its parent.
+// succeeded is the set of epochs that an accepted one that counts names as its
+// parent.
 func (e *Engine) succeeded() map[protocol.EpochID]bool {
 	set := map[protocol.EpochID]bool{}
 	for _, s := range e.epochs {
-		if !s.accepted {
+		if !e.counts(s) {
 			continue
 		}
 		for _, p := range s.header.Core.Parents {
@@ -155,7 +158,7 @@ func (e *Engine) succeeded() map[protocol.EpochID]bool {
 // succeeds.
 func (e *Engine) tips(fits func(*epochState) bool) []*epochState {
 	roster := e.log.Resolve()
-	counts := func(s *epochState) bool { return s.accepted && !roster.Rejected(s.header.ID()) && fits(s) }
+	counts := func(s *epochState) bool { return e.counts(s) && !roster.Rejected(s.header.ID()) && fits(s) }
 	succeeded := map[protocol.EpochID]bool{}
 	for _, s := range e.epochs {
 		if counts(s) {
@@ -170,7 +173,7 @@ func (e *Engine) tips(fits func(*epochState) bool) []*epochState {
 func anyEpoch(*epochState) bool { return true }
 
 // mayIssue says whether the roster lets the header's device issue epochs: an
-// organiser's operating device, or in a small group an author's.
+// organiser's operating device, or in a small group one of who may post.
 func mayIssue(r *group.Roster, h *epoch.Header) bool {
 	m, ok := r.MemberOfDevice(h.Device)
 	if !ok || m.ID != h.Core.Issuer || m.Suspended {
@@ -204,8 +207,8 @@ func (e *Engine) acceptable(s *epochState) bool {
 }
 
 // chooseSending picks the epoch to send in: among those that can be opened and
-// pass the rules of group keys section 4.3 the highest generation, then the
-// smallest id. With none, messages wait.
+// pass the rules of group keys section 4.3 one of an organiser, then the highest
+// generation, then the smallest id. With none, messages wait.
 func (e *Engine) chooseSending() (bool, error) {
 	if e.chosen == e.version {
 		return false, nil
@@ -213,10 +216,10 @@ func (e *Engine) chooseSending() (bool, error) {
 	e.chosen = e.version
 	var best *epochState
 	for _, s := range e.sortedEpochs() {
-		if !e.mayServe(s) || !e.covers(s) || !e.justified(s) || !e.isExact(s) {
+		if !e.mayServe(s) || !e.counts(s) || !e.covers(s) || !e.justified(s) || !e.isExact(s) {
 			continue
 		}
-		if best == nil || s.header.Core.Gen > best.header.Core.Gen {
+		if best == nil || s.goesBefore(best) {
 			best = s
 		}
 	}
@@ -241,6 +244,16 @@ func (e *Engine) chooseSending() (bool, error) {
 		e.moveLinks()
 	}
 	return true, nil
+}
+
+// goesBefore says whether an epoch is sent in rather than one with a smaller id of
+// the same generation, or a lower one. An author's stands in for an organiser's
+// only where there is none: its issuer may have known fewer keys.
+func (s *epochState) goesBefore(o *epochState) bool {
+	if a, b := s.header.Core.ByAuthor(), o.header.Core.ByAuthor(); a != b {
+		return b
+	}
+	return s.header.Core.Gen > o.header.Core.Gen
 }
 
 // mayServe says whether an epoch can be opened and its issuer had, and kept, the
@@ -285,7 +298,8 @@ func (e *Engine) covers(s *epochState) bool {
 
 // justified is the rule that keeps one issuer from moving everybody at will:
 // for each parent the epoch leaves somebody out who is out, takes an operating
-// device in, or answers a heal, where the parent does not; or the period is over.
+// device in, answers a heal, or is an organiser's after an author's, where the
+// parent does not; or the period is over.
 func (e *Engine) justified(s *epochState) bool {
 	c := &s.header.Core
 	if c.Gen == 0 {
@@ -309,6 +323,9 @@ func (e *Engine) justified(s *epochState) bool {
 
 func (e *Engine) addsTo(s, parent *epochState) bool {
 	if e.log.Answers(s.header.Core.GovHeads, parent.header.Core.GovHeads) {
+		return true
+	}
+	if parent.header.Core.ByAuthor() && !s.header.Core.ByAuthor() {
 		return true
 	}
 	for _, h := range s.header.Core.Heals {

@@ -133,7 +133,7 @@ func (e *Engine) noteAbandoned() {
 		if s.keys == nil || s.covered != 0 || e.inUse(s) || s.header.Core.Gen >= used.header.Core.Gen {
 			continue
 		}
-		if !s.accepted || !e.standsNow(s) {
+		if !e.counts(s) || !e.standsNow(s) {
 			s.covered = e.now
 			e.putEpoch(s)
 		}

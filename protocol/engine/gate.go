@@ -47,7 +47,7 @@ func (e *Engine) gate() *Gate {
 			continue
 		}
 		k := GateKey{Secret: s.keys.Net().Seed(), Class: ClassCatchUp, Tag: s.header.ID()}
-		if s == first || s.accepted && !e.superseded(s.header.ID()) {
+		if s == first || e.counts(s) && !e.superseded(s.header.ID()) {
 			k.Class = ClassMember
 		}
 		if len(g.Accept) < maxGateKeys/2 {

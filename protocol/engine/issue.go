@@ -16,6 +16,8 @@ import (
 type plans struct {
 	issue Time // an epoch is due then; 0: none is
 	now   bool // this device signed the removal: no waiting for others
+	// over is the author's epoch over which this device, an organiser's, issued.
+	over  protocol.EpochID
 	rekey bool // the newest own KEM key was used
 	// issued is how many operations were held when this device issued last; 0: it
 	// has not since it was opened.
@@ -34,7 +36,8 @@ var issueWait = Seconds(60)
 
 // issueIfDue issues an epoch when one is needed: a removal that no epoch
 // covers, a heal, or the end of the period. Whoever signed the removal issues
-// at once, the others wait up to a minute and drop the plan if one comes.
+// at once, the other organisers wait up to a minute, authors in a small group
+// longer, and drop the plan if one comes.
 func (e *Engine) issueIfDue() (bool, error) {
 	need, err := e.needsEpoch()
 	if err != nil {
@@ -48,11 +51,15 @@ func (e *Engine) issueIfDue() (bool, error) {
 		return e.issue()
 	}
 	if e.planned.issue == 0 {
-		wait, err := e.randomBelow(int64(issueWait))
+		least, spread := Time(0), issueWait
+		if !e.organises() {
+			least, spread = authorWait, authorSpread
+		}
+		wait, err := e.randomBelow(int64(spread))
 		if err != nil {
 			return false, err
 		}
-		e.planned.issue = e.now + Time(wait)
+		e.planned.issue = e.now + least + Time(wait)
 	}
 	if e.now < e.planned.issue {
 		return false, nil
@@ -61,8 +68,11 @@ func (e *Engine) issueIfDue() (bool, error) {
 }
 
 func (e *Engine) needsEpoch() (bool, error) {
-	if !e.organises() || e.frozen {
+	if e.frozen {
 		return false, nil
+	}
+	if !e.organises() {
+		return e.authorNeedsEpoch(), nil
 	}
 	if e.sending == (protocol.EpochID{}) {
 		// One that this device cannot send in by these operations is not followed by
@@ -70,6 +80,9 @@ func (e *Engine) needsEpoch() (bool, error) {
 		return e.planned.issued != e.log.Len() || e.now >= e.periodOver(), nil
 	}
 	s := e.epochs[e.sending]
+	if s.header.Core.ByAuthor() && e.planned.over != e.sending {
+		return true, nil // no organiser has its secret yet
+	}
 	for _, h := range e.ring.Heals() {
 		if e.healOpen(s, h) {
 			return true, nil
@@ -105,6 +118,9 @@ func (e *Engine) period() int64 {
 // its ancestors that is kept, has not answered.
 func (e *Engine) healOpen(s *epochState, h protocol.ItemID) bool {
 	for _, k := range e.epochs {
+		if !e.counts(k) {
+			continue
+		}
 		for _, done := range k.header.Core.Heals {
 			if done == h {
 				return false
@@ -116,7 +132,7 @@ func (e *Engine) healOpen(s *epochState, h protocol.ItemID) bool {
 
 // issue makes, stores and announces an epoch over all that is known.
 func (e *Engine) issue() (bool, error) {
-	e.planned.issue, e.planned.now, e.planned.issued = 0, false, e.log.Len()
+	e.planned.issue, e.planned.now, e.planned.issued, e.planned.over = 0, false, e.log.Len(), e.sending
 	if e.ownLane() == (protocol.LanePublic{}) {
 		return false, nil
 	}
@@ -189,7 +205,8 @@ func (e *Engine) draftEpoch() (epoch.Draft, []*epochState, error) {
 		d.Parents = append(d.Parents, epoch.Parent{ID: s.header.ID(), Gen: s.header.Core.Gen})
 	}
 	var lanes, authors []protocol.LanePublic
-	for _, m := range e.log.Resolve().Members() {
+	r := e.log.Resolve()
+	for _, m := range r.Members() {
 		if m.Suspended {
 			continue
 		}
@@ -200,16 +217,20 @@ func (e *Engine) draftEpoch() (epoch.Draft, []*epochState, error) {
 			}
 			d.Recipients = append(d.Recipients, epoch.Recipient{Member: m.ID, Device: dev.ID, Key: &k.KEM,
 				Operator: dev.Operating})
-			switch m.Role {
-			case group.Organiser:
+			switch {
+			case m.Role == group.Organiser:
 				lanes = append(lanes, k.Lane)
-			case group.Author:
+			case r.MayPost(m.ID) && len(r.Boxed()) <= protocol.SmallGroup:
 				authors = append(authors, k.Lane)
 			}
 		}
 	}
 	lanes = append(lanes, authors...)
 	d.Lanes = lanes[:min(len(lanes), protocol.MaxLanes)]
+	if !e.organises() {
+		d.Inbox, _ = e.inboxOver(parents)
+		return d, parents, nil
+	}
 	for _, h := range e.ring.Heals() {
 		if len(d.Heals) < protocol.MaxHeals && e.healOpen(nil, h) {
 			d.Heals = append(d.Heals, h)

@@ -247,6 +247,10 @@ func (e *Engine) dropOldKEM() {
 // as up to date with what the group sealed to it.
 var touchFor = Seconds(600)
 
+// aloneFor is how long a member has been connected before the only organiser's
+// device gives up a key that it used: what authors issued while it was off came.
+var aloneFor = Seconds(120)
+
 // lateFrom is when this device counts as up to date: a member has been connected
 // for a while then. 0: none is connected. Time offline is added to the life of a
 // key: the boxes that were made meanwhile are for it.
@@ -289,13 +293,15 @@ func (e *Engine) laneListed(lane protocol.LanePublic) bool {
 
 // allUseNewer says whether every organiser's device that is active has said that
 // it holds a key newer than key i, which was used. Who seems idle to a device that
-// was away may not be.
+// was away may not be. Where there is no other organiser, authors may have renewed
+// the keys with what they knew while this device was away.
 func (e *Engine) allUseNewer(i int) bool {
 	if e.private[i].used == 0 {
 		return false
 	}
 	late := e.lateFrom()
 	inTouch := late != 0 && e.now >= late
+	alone := true
 	for _, m := range e.log.Resolve().Members() {
 		if m.Role != group.Organiser {
 			continue
@@ -304,11 +310,12 @@ func (e *Engine) allUseNewer(i int) bool {
 			if d.ID == e.self.deviceID {
 				continue
 			}
+			alone = false
 			knows := slices.ContainsFunc(e.private[i+1:], func(k kemKey) bool { return slices.Contains(k.ackedBy, d.ID) })
 			if !knows && (!inTouch || e.isActive(d.ID)) {
 				return false
 			}
 		}
 	}
-	return true
+	return !alone || late != 0 && e.now >= late-touchFor+aloneFor
 }

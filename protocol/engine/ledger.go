@@ -188,6 +188,7 @@ type Change struct {
 	Device    identity.DeviceID // zero: none
 	At        int64             // unix seconds, as its author says
 	Effective bool              // a proposal: it is decided
+	Ends      bool              // a decision that there be no recovery paper any more
 }
 
 // Changes lists what changed the group, newest first, at most limit (0: all).
@@ -213,6 +214,8 @@ func (e *Engine) Changes(limit int) []Change {
 		c.Device, c.Target = e.concerns(p)
 		if p, ok := p.(group.Proposal); ok {
 			c.Decision = p.Decision.Decides()
+			paper, ok := p.Decision.(group.SetRecovery)
+			c.Ends = ok && len(paper.Key) == 0
 		}
 		if c.Kind == group.KindLeave {
 			c.Target = o.Member

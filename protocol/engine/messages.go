@@ -291,18 +291,22 @@ func waitsForEpoch(err error) bool {
 	return errors.Is(err, epoch.ErrExhausted) || errors.Is(err, epoch.ErrSlot) || errors.Is(err, errShare)
 }
 
-// seal makes one message of a draft.
-func (e *Engine) seal(d feed.Draft) (protocol.ContentID, error) {
+// seal makes one message of a draft in the sending epoch.
+func (e *Engine) seal(d feed.Draft) (protocol.ContentID, error) { return e.sealIn(e.sending, d) }
+
+// sealIn makes one message of a draft in an epoch.
+func (e *Engine) sealIn(in protocol.EpochID, d feed.Draft) (protocol.ContentID, error) {
 	if e.frozen {
 		return protocol.ContentID{}, ErrCopied
 	}
-	s := e.epochs[e.sending]
-	if e.written(e.sending)+protocol.BucketLarge > ownShare {
+	s := e.epochs[in]
+	if e.written(in)+protocol.BucketLarge > ownShare {
 		return protocol.ContentID{}, errShare
 	}
-	if err := e.carryOps(e.sending); err != nil {
+	if err := e.carryOps(in); err != nil {
 		return protocol.ContentID{}, err
 	}
+	d.CreatedAt = e.dated(in, d.CreatedAt)
 	st := e.self.state
 	c := protocol.Content{Type: d.Type, GovHeads: e.log.Heads(), DevSeq: st.Seq + 1, PrevMsg: st.Last,
 		CreatedAt: d.CreatedAt, ExpiresAt: d.ExpiresAt, Payload: d.Payload}
@@ -316,10 +320,10 @@ func (e *Engine) seal(d feed.Draft) (protocol.ContentID, error) {
 		return protocol.ContentID{}, ErrMayNotPost
 	}
 	day := protocol.DayOf(d.CreatedAt)
-	if err := e.sealFrame(e.sending, day, f, protocol.DayOf(d.CreatedAt+protocol.MaxNoticeSeconds)+1); err != nil {
+	if err := e.sealFrame(in, day, f, protocol.DayOf(d.CreatedAt+protocol.MaxNoticeSeconds)+1); err != nil {
 		return protocol.ContentID{}, err
 	}
-	e.dirty(e.sending, e.self.deviceID)
+	e.dirty(in, e.self.deviceID)
 	e.self.state.Seq, e.self.state.Last = c.DevSeq, id
 	e.putChainState()
 	e.takeContent(o, c, id, author)
@@ -349,10 +353,10 @@ func (e *Engine) sealFrame(id protocol.EpochID, day protocol.Day, f protocol.Fra
 	return nil
 }
 
-// dated is the time that a message gets in the sending epoch: its own, unless
-// the epoch has no mailbox for that day. Nobody would look into it there.
-func (e *Engine) dated(created int64) int64 {
-	if protocol.DayOf(created) < firstDay(e.epochs[e.sending]) {
+// dated is the time that a message gets in an epoch: its own, unless the epoch has
+// no mailbox for that day. Nobody would look into it there.
+func (e *Engine) dated(in protocol.EpochID, created int64) int64 {
+	if protocol.DayOf(created) < firstDay(e.epochs[in]) {
 		return e.now.Unix()
 	}
 	return created
@@ -370,7 +374,7 @@ func (e *Engine) flushDrafts() (bool, error) {
 	waiting := slices.Clone(e.drafts)
 	for i, d := range waiting {
 		if d.Expires > e.now.Unix() {
-			_, err := e.seal(feed.Draft{Type: d.Type, CreatedAt: e.dated(d.Created), ExpiresAt: d.Expires, Payload: d.Payload})
+			_, err := e.seal(feed.Draft{Type: d.Type, CreatedAt: d.Created, ExpiresAt: d.Expires, Payload: d.Payload})
 			if waitsForEpoch(err) {
 				return i > 0, nil
 			}

@@ -17,19 +17,47 @@ type Posted struct {
 	// Waiting says that it is saved and leaves when the group's keys are renewed;
 	// it has no id until then.
 	Waiting bool
+	// Expires is when a notice that was posted goes, in unix seconds.
+	Expires int64
 }
 
-// Post writes a notice. Expires is unix seconds; 0 is the furthest.
+// Post writes a notice. Expires is unix seconds; 0, or what is further than the
+// group keeps a text, is the furthest.
 func (e *Engine) Post(now Time, n feed.Notice, expires int64) (Posted, error) {
 	e.now = now
 	if err := e.asPoster(); err != nil {
 		return Posted{}, err
 	}
-	d, err := feed.NewNotice(n, now.Unix(), expires, e.cfg.Zone)
+	d, err := e.newNotice(n, expires)
 	if err != nil {
 		return Posted{}, err
 	}
-	return e.writeAndSettle(d)
+	p, err := e.writeAndSettle(d)
+	p.Expires = d.ExpiresAt
+	return p, err
+}
+
+// newNotice drafts a notice that says it goes when it will.
+func (e *Engine) newNotice(n feed.Notice, expires int64) (feed.Draft, error) {
+	return feed.NewNotice(n, e.now.Unix(), e.soonest(e.now.Unix(), expires), e.cfg.Zone)
+}
+
+// soonest is when a text made at a time goes that is to go at another one, 0 for as
+// late as can be: in a group at high risk sooner than its author may wish.
+func (e *Engine) soonest(made, expires int64) int64 {
+	if last := made + e.textSeconds(); e.policy().HighRisk && (expires == 0 || expires > last) {
+		return last
+	}
+	return expires
+}
+
+// shown is a view that says when the notice goes from here.
+func (e *Engine) shown(v feed.View) feed.View {
+	v.Expires = e.soonest(v.Posted, v.Expires)
+	for i := range v.Conflicts {
+		v.Conflicts[i].Expires = e.soonest(v.Posted, v.Conflicts[i].Expires)
+	}
+	return v
 }
 
 // Edit changes a notice, named by its id or a prefix of at least 6 characters.
@@ -39,7 +67,13 @@ func (e *Engine) Edit(now Time, id string, expires int64, change func(feed.Notic
 	if err != nil {
 		return Posted{}, err
 	}
-	d, err := e.feed.NewEdit(v.Notice, now.Unix(), expires, change, e.cfg.Zone)
+	if expires == 0 && e.policy().HighRisk {
+		expires = v.Expires
+		for _, c := range v.Conflicts {
+			expires = max(expires, c.Expires)
+		}
+	}
+	d, err := e.feed.NewEdit(v.Notice, now.Unix(), e.soonest(v.Posted, expires), change, e.cfg.Zone)
 	if err != nil {
 		return Posted{}, err
 	}
@@ -119,7 +153,7 @@ func (e *Engine) Notices(now Time, preferred []string, all bool) []feed.View {
 	var list []feed.View
 	for _, v := range e.feed.List(now.Unix(), preferred, all) {
 		if all || v.Status == feed.Active || v.Status == feed.Conflict {
-			list = append(list, v)
+			list = append(list, e.shown(v))
 		}
 	}
 	return list
@@ -136,6 +170,8 @@ func (e *Engine) Notice(now Time, id string, preferred []string) (feed.View, err
 		return feed.View{}, ErrUnknown
 	case errors.Is(err, feed.ErrAmbiguous):
 		return feed.View{}, ErrAmbiguous
+	case err != nil:
+		return feed.View{}, err
 	}
-	return v, err
+	return e.shown(v), nil
 }

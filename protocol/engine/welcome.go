@@ -52,7 +52,7 @@ func (e *Engine) putWelcome(added protocol.OpID, frame protocol.Frame, kp group.
 		w.Ops = append(w.Ops, f.Marshal())
 	}
 	for _, s := range e.keptEpochs() {
-		if s.header.ID() != e.sending && (e.superseded(s.header.ID()) || len(w.Epochs) == epoch.MaxWelcomeEpochs) {
+		if s.header.ID() != e.sending && (!e.counts(s) || e.superseded(s.header.ID()) || len(w.Epochs) == epoch.MaxWelcomeEpochs) {
 			continue
 		}
 		keys, err := s.keys.Export(false)

@@ -84,16 +84,30 @@ func (l *Log) Answers(heads, parent []protocol.OpID) bool {
 	if !ok || !ok2 {
 		return false
 	}
+	if l.LeavesOut(heads, parent) {
+		return true
+	}
+	operators := l.Resolve().Operators()
+	for _, d := range without(mine.Operators(), before.Operators()) {
+		if _, in := slices.BinarySearchFunc(operators, d, compareDevices); in {
+			return true
+		}
+	}
+	return false
+}
+
+// LeavesOut says whether an epoch with these gov_heads leaves out a device that
+// one with the parent's does not, and that is out or was suspended: whether it
+// covers a removal that the parent does not (spec 40 section 6.8). Heads that the
+// log lacks give false.
+func (l *Log) LeavesOut(heads, parent []protocol.OpID) bool {
+	if !l.hasAll(heads) || !l.hasAll(parent) {
+		return false
+	}
 	now := l.Resolve()
 	boxed := now.Boxed()
 	for _, d := range without(l.holders(parent), l.holders(heads)) {
 		if _, in := slices.BinarySearchFunc(boxed, d, compareDevices); !in || now.everSuspended(d) {
-			return true
-		}
-	}
-	operators := now.Operators()
-	for _, d := range without(mine.Operators(), before.Operators()) {
-		if _, in := slices.BinarySearchFunc(operators, d, compareDevices); in {
 			return true
 		}
 	}
@@ -122,7 +136,7 @@ type IssuedEpoch struct {
 	ID       protocol.EpochID
 	Issuer   identity.MemberID
 	Device   identity.DeviceID
-	ByAuthor bool // issued by an author, not as an organiser
+	ByAuthor bool // issued by somebody who may post, not as an organiser
 	GovHeads []protocol.OpID
 	// In says whether the epoch is the given one or among its ancestors.
 	In func(head protocol.EpochID) bool
@@ -147,5 +161,5 @@ func (l *Log) EpochVoid(e IssuedEpoch) bool {
 	}
 	then, _ := l.At(e.GovHeads)
 	m, ok := then.MemberOfDevice(e.Device)
-	return a.repudiated[o.id] || a.stopped(o) || !ok || m.ID != e.Issuer || m.Suspended || m.Role < Author
+	return a.repudiated[o.id] || a.stopped(o) || !ok || m.ID != e.Issuer || !then.MayPost(m.ID)
 }

@@ -434,6 +434,9 @@ func (d *drama) compareAt(t *rapid.T, s *slow) {
 		if got, want := d.log.Answers(heads, parent), s.answers(closure(heads), closure(parent), d.devices); got != want {
 			t.Fatalf("answers: %v, not %v", got, want)
 		}
+		if got, want := d.log.LeavesOut(heads, parent), s.leavesOut(closure(heads), closure(parent), d.devices); got != want {
+			t.Fatalf("leaves out: %v, not %v", got, want)
+		}
 		issuer := pick(d.rnd, slices.Concat(d.org, d.second, d.others))
 		e := IssuedEpoch{ID: protocol.EpochID{1}, Issuer: issuer.id(), Device: issuer.dev(), ByAuthor: d.rnd.IntN(2) == 0, GovHeads: heads,
 			In: func(head protocol.EpochID) bool { return head == protocol.EpochID{1} }}

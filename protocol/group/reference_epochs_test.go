@@ -70,8 +70,27 @@ func (s *slow) epochVoid(e IssuedEpoch, heads map[protocol.OpID]bool, devices []
 	}
 	then := s.restrict(heads).roster()
 	m, ok := then.owner(e.Device)
-	may := ok && m == e.Issuer && then.member(m) && then.effective(m, e.Device) && !then.suspended(m) && (then.organiser(m) || then.author(m))
+	may := ok && m == e.Issuer && then.member(m) && then.effective(m, e.Device) && then.mayPost(m)
 	return s.repudiated(o.id) || s.stopped(o) || !may
+}
+
+func (r *slowRoster) mayPost(m identity.MemberID) bool {
+	posting := r.now.policy.Posting
+	return !r.suspended(m) && (r.organiser(m) || posting == PostAll || posting == PostAuthors && r.author(m))
+}
+
+// leavesOut is answers without the operating devices that come.
+func (s *slow) leavesOut(heads, parent map[protocol.OpID]bool, devices []identity.DeviceID) bool {
+	now := s.roster()
+	boxed, _ := now.boxed(devices)
+	mine := s.mayHold(heads, devices)
+	return slices.ContainsFunc(s.mayHold(parent, devices), func(d identity.DeviceID) bool {
+		if slices.Contains(mine, d) {
+			return false
+		}
+		m, owned := now.owner(d)
+		return !slices.Contains(boxed, d) || owned && slices.ContainsFunc(s.remain, func(x protocol.OpID) bool { return s.target(x) == m })
+	})
 }
 
 func (r *slowRoster) rejects(e protocol.EpochID) bool {
