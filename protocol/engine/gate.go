@@ -111,10 +111,11 @@ func (e *Engine) handOver(p *peer) {
 	}
 	var ids []protocol.EnvelopeID
 	for _, s := range e.sortedEpochs() {
+		wanted := entry.forCatchUp
 		if s.header.Core.Gen < from.header.Core.Gen {
-			continue
+			wanted = entry.isKey // each builds on the one before, which may lie under an older epoch
 		}
-		for _, n := range e.held.ofEpoch(s.header.ID(), entry.forCatchUp) {
+		for _, n := range e.held.ofEpoch(s.header.ID(), wanted) {
 			ids = append(ids, n.id)
 		}
 	}
