@@ -86,7 +86,9 @@ func (e *Engine) takeMissed(b []byte) {
 	if err != nil || c.ExpiresAt > c.CreatedAt+protocol.MaxNoticeSeconds || c.ExpiresAt <= e.now.Unix() && !isName(c.Type) {
 		return
 	}
-	e.takeSigned(o, b, c)
+	if e.items[o.ID(e.id)] == nil {
+		e.takeSigned(o, b, c)
+	}
 }
 
 func (e *Engine) takeSigned(o protocol.Original, b []byte, c protocol.Content) {
