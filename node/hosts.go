@@ -38,7 +38,7 @@ func gateKeys(g *engine.Gate) p2p.Keys {
 	convert := func(list []engine.GateKey) []p2p.Key {
 		out := make([]p2p.Key, len(list))
 		for i, k := range list {
-			out[i] = p2p.Key{Secret: p2p.NewSecret(k.Secret), Class: p2p.Class(k.Class), Tag: k.Tag}
+			out[i] = p2p.Key{Secret: p2p.NewSecret(k.Secret), Class: p2p.Class(k.Class), Tag: k.Tag, Device: k.Device}
 		}
 		return out
 	}

@@ -98,11 +98,12 @@ const (
 
 // Labels of the gate and of the links between peers (spec 60).
 const (
-	GateHint Label = "gate hint"
-	Gate     Label = "gate"
-	GateSign Label = "GateSign"
-	GateSeal Label = "gate seal"
-	Recon    Label = "recon"
+	GateHint   Label = "gate hint"
+	Gate       Label = "gate"
+	GateSign   Label = "GateSign"
+	GateSeal   Label = "gate seal"
+	GateRescue Label = "gate rescue"
+	Recon      Label = "recon"
 )
 
 // Labels of the device's own disk (spec 80, spec 85).

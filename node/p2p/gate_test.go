@@ -120,6 +120,26 @@ func TestGateClasses(t *testing.T) {
 	}
 }
 
+// A key that belongs to one device is not proven by another one, whom the roster
+// knows: the listener says no more than that it has the key.
+func TestGateKeyOfOneDevice(t *testing.T) {
+	ls := device{id: 1, admits: map[byte]bool{2: true, 3: true}}
+	own := key("rescue", CatchUp)
+	own.Device = [16]byte{2}
+	for id, want := range map[byte]bool{2: true, 3: false} {
+		d, l, _, answered := meet(key("rescue", CatchUp), []Key{own}, device{id: id, admits: map[byte]bool{1: true}}, ls)
+		if (l.err == nil) != want || (d.err == nil) != want {
+			t.Errorf("device %d: %v, %v", id, d.err, l.err)
+		}
+		if !want && len(answered) > gateSize {
+			t.Errorf("device %d got %d bytes", id, len(answered))
+		}
+		if want && l.p.device != own.Device {
+			t.Errorf("the listener took it for %x", l.p.device)
+		}
+	}
+}
+
 func TestGateRefusesInSilence(t *testing.T) {
 	for _, accept := range [][]Key{nil, {key("other", Member)}} {
 		d, l, _, in := meet(key("k", Member), accept, nil, nil)

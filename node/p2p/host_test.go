@@ -129,7 +129,7 @@ func TestWrongKeyIsRefused(t *testing.T) {
 	}
 }
 
-// On silence the dialler tries its older keys, newest first, five in all.
+// On silence the dialler tries its older keys, newest first, seven in all.
 func TestOlderKeysAreTried(t *testing.T) {
 	signs := func(id byte, admits ...byte) func(*Config, *bounds, *node) {
 		m := map[byte]bool{}
@@ -139,7 +139,7 @@ func TestOlderKeysAreTried(t *testing.T) {
 		return func(c *Config, _ *bounds, _ *node) { c.Signer = device{id: id, admits: m} }
 	}
 	var list []Key
-	for i := range 7 {
+	for i := range 9 {
 		list = append(list, key(fmt.Sprint("k", i), CatchUp))
 	}
 	list[0].Class = Member

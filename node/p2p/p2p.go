@@ -54,7 +54,7 @@ const (
 	// MaxAccept is the most keys that a host accepts at a time.
 	MaxAccept = 64
 	// MaxDial is the most keys that one Dial tries, one connection each.
-	MaxDial = 5
+	MaxDial = 7
 )
 
 // Secret is a 32-byte secret that cannot be printed or compared with ==. The
@@ -77,7 +77,10 @@ func (Secret) LogValue() slog.Value { return slog.StringValue("secret") }
 type Key struct {
 	Secret Secret
 	Class  Class
-	Tag    [32]byte // the caller's name for the key, an epoch or invite id; it never travels
+	Tag    [32]byte // the caller's name for the key, such as an epoch or invite id; it never travels
+	// Device, if not zero, is the only device whose signature proves the key; for
+	// CatchUp only.
+	Device [16]byte
 }
 
 // Keys is what a host knows at a time. If two keys hold the same secret the

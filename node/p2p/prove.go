@@ -145,6 +145,9 @@ func (g *gatekeeper) judge(p *proven) error {
 	if err != nil {
 		return err
 	}
+	if g.key.Device != [16]byte{} && g.key.Device != device {
+		return errGate
+	}
 	if g.signer == nil || !g.signer.AdmitGate(transcript(g.theirs, g.ends.flip(), g.a, g.b), device, sig) {
 		return errGate
 	}

@@ -87,6 +87,10 @@ type Engine struct {
 	rescue    map[protocol.MailboxID][][]byte // envelopes for joiners
 	join      *joinState                      // not nil until the Welcome came
 	addresses presence
+	seeds     map[identity.DeviceID][]*seed // rescue seeds, ascending by counter
+	seedsFor  seedWatch
+	unsentOf  map[protocol.EnvelopeID]protocol.ContentID // what own envelopes carry that nobody took
+	rescued   map[identity.DeviceID]rescued              // what was sealed for who came with a rescue key
 
 	peers   map[Peer]*peer
 	wants   map[protocol.EnvelopeID]*want
@@ -162,7 +166,7 @@ func (e *Engine) settle() error {
 	for changed := true; changed; {
 		changed = false
 		for _, f := range []func() (bool, error){e.openPending, e.acceptEpochs, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
-			e.chooseSending, e.issueIfDue, e.rekeyIfDue, e.takeReBox, e.reboxIfDue, e.flushDrafts} {
+			e.chooseSending, e.issueIfDue, e.rekeyIfDue, e.takeReBox, e.reboxIfDue, e.tendSeeds, e.resend, e.flushDrafts} {
 			did, err := f()
 			if err != nil {
 				return err

@@ -419,6 +419,8 @@ func (e *Engine) openMailboxes(s *epochState) {
 	for day := max(first, s.openTo+1); day <= last; day++ {
 		box := epoch.CommonMailbox(net, day)
 		e.mailboxes[box.Address()] = place{epoch: id, day: day, box: box}
+		inbox := e.inbox(s, day)
+		e.mailboxes[inbox.Address()] = place{epoch: id, day: day, inbox: true, box: inbox}
 	}
 	if s.openTo == 0 {
 		for _, lane := range s.header.Core.Lanes {

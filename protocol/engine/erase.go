@@ -57,6 +57,7 @@ func (e *Engine) eraseDue() {
 	e.noteAbandoned()
 	e.eraseOldEpochs()
 	e.eraseOldHeaders()
+	e.eraseOldSeeds()
 	e.risk = e.policy().HighRisk
 }
 
@@ -70,6 +71,9 @@ func (e *Engine) nextErase() (next Time) {
 				next = at
 			}
 		}
+	}
+	if at := e.nextSeed(); at != 0 && (next == 0 || at < next) {
+		next = at
 	}
 	return next
 }

@@ -187,6 +187,7 @@ func (e *Engine) wake() Time {
 		}
 	}
 	earlier(e.planned.issue)
+	earlier(e.resendAt())
 	if !e.frozen {
 		earlier(e.planned.acks)
 		earlier(e.repair.due)

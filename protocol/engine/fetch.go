@@ -53,6 +53,8 @@ func (e *Engine) onEnd(p *peer, body []byte) bool {
 	}
 	if e.join != nil {
 		e.joinMailboxEnd(p, id)
+	} else if p.rescue != nil {
+		return e.onRescueEnd(p, id)
 	}
 	return true
 }
@@ -69,6 +71,9 @@ func (e *Engine) onGive(p *peer, envelope []byte) bool {
 	}
 	if p.class == ClassInvite {
 		return e.onRequestEnvelope(p, envelope)
+	}
+	if p.rescue != nil {
+		return e.onRescued(p, envelope)
 	}
 	id := protocol.IDOf(envelope)
 	e.answered(p, id)

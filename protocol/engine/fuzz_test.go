@@ -49,6 +49,16 @@ func FuzzNames(f *testing.F) {
 	})
 }
 
+func FuzzHeads(f *testing.F) {
+	f.Add(wire.Marshal([]protocol.OpID{{1}, {2}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		heads, err := parseHeads(b)
+		if err == nil && (len(heads) > protocol.MaxHeads || len(heads) > 0 && !bytes.Equal(wire.Marshal(heads), b)) {
+			t.Fatal("what parsed does not encode to the same bytes, or is too long")
+		}
+	})
+}
+
 func FuzzRecon(f *testing.F) {
 	f.Add(wire.Marshal(reconBody{Opening: true, Message: []byte{0x61}}))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -6,8 +6,12 @@ import (
 	"github.com/palabre-app/palabre/protocol/epoch"
 )
 
-// maxDialKeys is how many keys a dialler tries, newest first.
-const maxDialKeys = 5
+// maxDialKeys is how many net keys a dialler tries, newest first; after them it
+// tries its newest rescue keys.
+const (
+	maxDialKeys   = 5
+	maxDialRescue = 2
+)
 
 // maxGateKeys is how many keys the gate accepts.
 const maxGateKeys = 64
@@ -57,12 +61,21 @@ func (e *Engine) gate() *Gate {
 			g.Dial = append(g.Dial, k)
 		}
 	}
+	g.Dial = append(g.Dial, e.ownRescueKeys()...)
+	rescue := e.rescueKeys()
+	ahead := min(len(rescue), maxGateKeys/4)
+	g.Accept = append(g.Accept, rescue[:ahead]...)
 	for _, id := range e.sortedInvites() {
 		if len(g.Accept) == maxGateKeys {
 			break
 		}
 		if l := e.invites[id].link(); l.Expires > e.now.Unix() || e.stillServes(id) {
 			g.Accept = append(g.Accept, GateKey{Secret: epoch.RendezvousOf(l.Secret, id).Seed(), Class: ClassInvite, Tag: inviteTag(id)})
+		}
+	}
+	for _, k := range rescue[ahead:] {
+		if len(g.Accept) < maxGateKeys {
+			g.Accept = append(g.Accept, k)
 		}
 	}
 	return g
@@ -80,6 +93,8 @@ func inviteTag(id protocol.InviteID) (tag [32]byte) {
 func (e *Engine) moveLinks() {
 	for _, p := range e.sortedPeers() {
 		switch {
+		case p.rescue != nil && !p.rescue.done:
+			// It ends when all was given, or with its own time.
 		case p.class == ClassCatchUp:
 			// This side caught up, and comes back as a member.
 			p.until = min(p.until, e.now+drainFor)
@@ -111,10 +126,11 @@ func (e *Engine) handOver(p *peer) {
 	}
 	var ids []protocol.EnvelopeID
 	for _, s := range e.sortedEpochs() {
+		wanted := entry.forCatchUp
 		if s.header.Core.Gen < from.header.Core.Gen {
-			continue
+			wanted = entry.isKey // each builds on the one before, which may lie under an older epoch
 		}
-		for _, n := range e.held.ofEpoch(s.header.ID(), entry.forCatchUp) {
+		for _, n := range e.held.ofEpoch(s.header.ID(), wanted) {
 			ids = append(ids, n.id)
 		}
 	}

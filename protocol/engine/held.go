@@ -134,8 +134,7 @@ func (e *Engine) taken(id protocol.EnvelopeID) {
 	if n, ok := e.held.get(id); ok && n.kind == protocol.KindOp && !e.log.Resolve().IsMember(e.self.memberID) {
 		e.gateStale = true // who has left may be told of by now
 	}
-	delete(e.held.unsent, id)
-	e.erase(tableUnsent, id[:])
+	e.dropUnsent(id)
 	if len(e.held.unsent) == 0 {
 		e.gateStale = true // who has left can go now
 		e.deliver(Event{Kind: EventTaken, Own: true})

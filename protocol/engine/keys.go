@@ -164,13 +164,44 @@ func (e *Engine) addKeyFrame(f protocol.Frame) (protocol.Verdict, error) {
 	e.put(tableKeyFrames, id[:], f.Marshal(), 0)
 	e.version++
 	e.retry = true // key updates may have waited for the package
-	if f.Kind == protocol.KindKeyUpdate && f.Device != e.self.deviceID && e.asOrganiser() == nil {
-		e.planned.newly = append(e.planned.newly, id)
-		if e.planned.acks == 0 {
-			e.planned.acks = e.now + ackWait
+	e.acknowledgeKey(f, id)
+	return protocol.Accept, nil
+}
+
+// restoreKeys takes in what an organiser's device keeps of the keys of others: of
+// each device the oldest may build on one that nobody keeps any more. Those before
+// the gap go at once: after a restart they would hide what comes after it.
+func (e *Engine) restoreKeys(frames []protocol.Frame) error {
+	roster := e.log.Resolve()
+	frames = slices.DeleteFunc(frames, func(f protocol.Frame) bool {
+		_, in := roster.MemberOfDevice(f.Device)
+		return !in || f.Device == e.self.deviceID || f.Kind != protocol.KindKeyPackage && f.Kind != protocol.KindKeyUpdate
+	})
+	e.ring.Follow(roster)
+	if e.ring.Restore(frames) == 0 {
+		return nil
+	}
+	for _, f := range frames {
+		id := f.ID(e.id)
+		if slices.ContainsFunc(e.ring.Frames(f.Device), func(k protocol.Frame) bool { return k.ID(e.id) == id }) {
+			e.put(tableKeyFrames, id[:], f.Marshal(), 0)
+			e.acknowledgeKey(f, id)
 		}
 	}
-	return protocol.Accept, nil
+	e.version++
+	e.retry = true
+	return e.pruneKeyFrames()
+}
+
+// acknowledgeKey plans to tell the device that an organiser's device has its key.
+func (e *Engine) acknowledgeKey(f protocol.Frame, id protocol.ItemID) {
+	if f.Kind != protocol.KindKeyUpdate || f.Device == e.self.deviceID || e.asOrganiser() != nil || slices.Contains(e.planned.newly, id) {
+		return
+	}
+	e.planned.newly = append(e.planned.newly, id)
+	if e.planned.acks == 0 {
+		e.planned.acks = e.now + ackWait
+	}
 }
 
 // applyAck takes note of keys that an organiser's device says it holds.

@@ -66,7 +66,7 @@ func (e *Engine) load() error {
 		{tableSecrets, e.loadSecrets},
 		{tableChains, e.loadSender},
 		{tableLinks, e.loadLink},
-		{tableUnsent, func(k, _ []byte) error { return loadID(k, e.held.unsent) }},
+		{tableUnsent, e.loadUnsent},
 		{tableWaiting, e.loadWaiting},
 		{tableShares, e.loadShare},
 		{tableDrafts, e.loadDraft},
@@ -74,6 +74,7 @@ func (e *Engine) load() error {
 		{tableRequests, e.loadRequest},
 		{tableRescue, e.loadRescue},
 		{tableDecided, e.loadDecided},
+		{tableSeeds, e.loadSeed},
 	}
 	if err := e.loadKeyFrames(); err != nil {
 		return err

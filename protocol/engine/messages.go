@@ -52,7 +52,7 @@ func (e *Engine) applyMessage(f protocol.Frame, n *entry) (protocol.Verdict, err
 		return protocol.Reject, nil
 	}
 	c := opened.Content
-	if protocol.DayOf(c.CreatedAt) != n.day || c.ExpiresAt > c.CreatedAt+protocol.MaxNoticeSeconds {
+	if mailboxDay(s, c.CreatedAt) != n.day || c.ExpiresAt > c.CreatedAt+protocol.MaxNoticeSeconds {
 		return protocol.Reject, nil
 	}
 	// The envelope is carried as long as any edit may keep the notice alive.
@@ -102,7 +102,9 @@ func (e *Engine) judge(d identity.DeviceID, c protocol.Content) (group.Member, p
 func (e *Engine) takeContent(o protocol.Original, c protocol.Content, id protocol.ContentID, author group.Member) {
 	e.witness(o.Device, c.CreatedAt)
 	e.storeLink(o.Device, c.DevSeq, chainLink{id: id, prev: c.PrevMsg, knows: e.knownBy(c.GovHeads)})
-	e.storeOriginal(id, o.Marshal(), c, author)
+	if it := e.items[id]; it == nil || it.full {
+		e.storeOriginal(id, o.Marshal(), c, author) // else it came by a ReBox before
+	}
 }
 
 // knownBy says whether who had seen the heads knew that this device's member is
@@ -323,6 +325,7 @@ func (e *Engine) sealIn(in protocol.EpochID, d feed.Draft) (protocol.ContentID, 
 	if err := e.sealFrame(in, day, f, protocol.DayOf(d.CreatedAt+protocol.MaxNoticeSeconds)+1); err != nil {
 		return protocol.ContentID{}, err
 	}
+	e.noteUnsent(in, f.ID(e.id), id)
 	e.dirty(in, e.self.deviceID)
 	e.self.state.Seq, e.self.state.Last = c.DevSeq, id
 	e.putChainState()

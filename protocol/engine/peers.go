@@ -19,6 +19,7 @@ const (
 	msgNames = 10 // members whose names the sender lacks
 	msgName  = 11 // the original of a name
 	msgUsed  = 12 // the invite that this link was proven under is used up
+	msgHeads = 13 // the operations that nothing of the sender's builds on: on a link of a rescue key
 )
 
 // Bounds of a peer's messages and of what is kept for it.
@@ -49,7 +50,8 @@ type peer struct {
 	clock   int64 // its clock less this one, in seconds
 	toldAt  Time  // when it was told the time of this clock
 	recEach Time
-	parted  Time // when the own departure was given on it; 0: it was not
+	parted  Time        // when the own departure was given on it; 0: it was not
+	rescue  *rescueLink // of a link that was proven under a rescue key
 }
 
 func (e *Engine) peerUp(in PeerUp) {
@@ -75,7 +77,9 @@ func (e *Engine) peerUp(in PeerUp) {
 		}
 	case in.Class == ClassCatchUp:
 		p.until = e.now + catchUpFor
-		e.handOver(p)
+		if !e.rescueUp(p) {
+			e.handOver(p)
+		}
 	}
 }
 
@@ -130,6 +134,8 @@ func (e *Engine) receive(in Received) {
 		ok = e.onClock(p, body)
 	case msgUsed:
 		e.onUsed(p)
+	case msgHeads:
+		ok = e.onHeads(p, body)
 	case msgNames:
 		ok = e.onNames(p, body)
 	case msgName:

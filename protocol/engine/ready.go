@@ -28,7 +28,7 @@ type Input interface{ input() }
 type PeerUp struct {
 	Peer    Peer
 	Class   Class
-	Tag     [32]byte // epoch or invite id of the key that proved it
+	Tag     [32]byte // epoch or invite id of the key that proved it, or address of a rescue mailbox
 	Dialled bool     // by this side
 }
 
@@ -94,7 +94,7 @@ type Outgoing struct {
 // gate needs to judge a device signature. It is immutable.
 type Gate struct {
 	Accept  []GateKey
-	Dial    []GateKey // newest first, at most 5
+	Dial    []GateKey // newest first, at most 7
 	Device  identity.DeviceKey
 	Devices map[identity.DeviceID]identity.DevicePublic // whom an older key admits
 }
@@ -104,6 +104,8 @@ type GateKey struct {
 	Secret [32]byte
 	Class  Class
 	Tag    [32]byte
+	// Device, if not zero, is the only device whose signature the key admits.
+	Device identity.DeviceID
 }
 
 // String hides the key.

@@ -182,18 +182,9 @@ func compareDevices(a, b identity.DeviceID) int { return slices.Compare(a[:], b[
 // rebox seals the epochs in force, and what was missed, to a device, and puts it
 // into the common mailbox of an epoch that the device has.
 func (e *Engine) rebox(d identity.DeviceID, old *epochState) error {
-	m, _ := e.log.Resolve().MemberOfDevice(d)
-	operator := e.log.Resolve().IsOrganiser(d)
-	var r epoch.ReBox
-	for _, s := range e.keptEpochs() {
-		if s.header.ID() != e.sending && (e.superseded(s.header.ID()) || len(r.Epochs) == epoch.MaxWelcomeEpochs || e.given(s, d)) {
-			continue
-		}
-		keys, err := s.keys.Export(operator && s.keys.Organiser())
-		if err != nil {
-			return err
-		}
-		r.Epochs = append(r.Epochs, epoch.WelcomeEpoch{Header: s.frame, Keys: keys})
+	r, err := e.handOverEpochs(d)
+	if err != nil {
+		return err
 	}
 	ops, err := e.log.Between(old.header.Core.GovHeads, e.log.Heads())
 	if err != nil {
@@ -202,17 +193,6 @@ func (e *Engine) rebox(d identity.DeviceID, old *epochState) error {
 	for _, f := range ops {
 		r.Ops = append(r.Ops, f.Marshal())
 	}
-	for _, m := range e.log.Resolve().Members() {
-		for _, x := range m.Devices {
-			for _, f := range e.ring.Frames(x.ID) {
-				r.KeyFrames = append(r.KeyFrames, f.Marshal())
-			}
-		}
-	}
-	if r.Originals, err = e.missed(m.ID, d); err != nil {
-		return err
-	}
-	r.Chains = e.chainHeads()
 	key, _ := e.ring.Newest(d)
 	frames, err := epoch.SealReBox(e.id, e.self.device, d, &key.KEM, r, e.cfg.Random)
 	if err != nil {
@@ -225,6 +205,42 @@ func (e *Engine) rebox(d identity.DeviceID, old *epochState) error {
 		}
 	}
 	return nil
+}
+
+// handOverEpochs is what any ReBox for a device holds: the sending epoch and the
+// others in force that the device was not given, everybody's keys, and what was
+// said since.
+func (e *Engine) handOverEpochs(d identity.DeviceID) (r epoch.ReBox, err error) {
+	m, _ := e.log.Resolve().MemberOfDevice(d)
+	operator := e.log.Resolve().IsOrganiser(d)
+	for _, s := range e.keptEpochs() {
+		if s.header.ID() != e.sending && (e.superseded(s.header.ID()) || len(r.Epochs) == epoch.MaxWelcomeEpochs || e.given(s, d)) {
+			continue
+		}
+		keys, err := s.keys.Export(operator && s.keys.Organiser())
+		if err != nil {
+			return r, err
+		}
+		r.Epochs = append(r.Epochs, epoch.WelcomeEpoch{Header: s.frame, Keys: keys})
+	}
+	for _, f := range e.allKeyFrames() {
+		r.KeyFrames = append(r.KeyFrames, f.Marshal())
+	}
+	if r.Originals, err = e.missed(m.ID, d); err != nil {
+		return r, err
+	}
+	r.Chains = e.chainHeads()
+	return r, nil
+}
+
+// allKeyFrames lists what is kept of the keys of everybody in the group.
+func (e *Engine) allKeyFrames() (list []protocol.Frame) {
+	for _, m := range e.log.Resolve().Members() {
+		for _, x := range m.Devices {
+			list = append(list, e.ring.Frames(x.ID)...)
+		}
+	}
+	return list
 }
 
 // missed lists the newest signed originals since the member came, within a
@@ -280,7 +296,14 @@ func (e *Engine) takeReBox() (bool, error) {
 			if err != nil || f.Device == e.self.deviceID {
 				continue
 			}
-			r, err := e.openReBox(s, f)
+			chunks := func(yield func(protocol.Frame)) {
+				for _, n := range e.held.ofEpoch(s.header.ID(), func(n entry) bool { return n.kind == protocol.KindChunk }) {
+					if c, _, err := e.frameOf(n); err == nil {
+						yield(c)
+					}
+				}
+			}
+			r, err := e.openReBox(f, chunks)
 			if err != nil {
 				return did, err
 			}
@@ -291,14 +314,18 @@ func (e *Engine) takeReBox() (bool, error) {
 				e.repair.opened = map[protocol.EnvelopeID]bool{}
 			}
 			e.repair.opened[n.id] = true
-			did = e.enterByReBox(r) || did
+			entered, err := e.enterByReBox(r)
+			if err != nil {
+				return did, err
+			}
+			did = did || entered
 		}
 	}
 	return did, nil
 }
 
 // openReBox opens a ReBox if it is for this device and all of it is here; nil: not.
-func (e *Engine) openReBox(s *epochState, f protocol.Frame) (*epoch.ReBox, error) {
+func (e *Engine) openReBox(f protocol.Frame, chunks func(yield func(protocol.Frame))) (*epoch.ReBox, error) {
 	for i := range e.private {
 		k := &e.private[i]
 		if k.gone {
@@ -308,11 +335,11 @@ func (e *Engine) openReBox(s *epochState, f protocol.Frame) (*epoch.ReBox, error
 			continue
 		}
 		frames := []protocol.Frame{f}
-		for _, n := range e.held.ofEpoch(s.header.ID(), func(n entry) bool { return n.kind == protocol.KindChunk }) {
-			if c, _, err := e.frameOf(n); err == nil && epoch.ReBoxHasChunk(e.id, f, c) {
+		chunks(func(c protocol.Frame) {
+			if epoch.ReBoxHasChunk(e.id, f, c) {
 				frames = append(frames, c)
 			}
-		}
+		})
 		r, err := epoch.OpenReBox(e.id, frames, e.self.deviceID, k.kem, e.mayRebox)
 		if err != nil {
 			return nil, nil // not all of it is here, or not from who may
@@ -344,11 +371,15 @@ func (e *Engine) mayRebox(d identity.DeviceID, r *epoch.ReBox) (identity.DeviceP
 
 // enterByReBox puts what a ReBox hands over into use. Keys that are held already
 // stay: those handed over stand where their giver stood.
-func (e *Engine) enterByReBox(r *epoch.ReBox) bool {
+func (e *Engine) enterByReBox(r *epoch.ReBox) (bool, error) {
+	var keys []protocol.Frame
 	for _, b := range r.KeyFrames {
-		if f, err := protocol.ParseFrame(b); err == nil && (f.Kind == protocol.KindKeyPackage || f.Kind == protocol.KindKeyUpdate) {
-			e.applyKeyFrame(f) // what cannot be judged comes again by other ways
+		if f, err := protocol.ParseFrame(b); err == nil {
+			keys = append(keys, f)
 		}
+	}
+	if err := e.restoreKeys(keys); err != nil {
+		return false, err
 	}
 	did := false
 	for _, we := range r.Epochs {
@@ -390,5 +421,5 @@ func (e *Engine) enterByReBox(r *epoch.ReBox) bool {
 	for _, b := range r.Originals {
 		e.takeMissed(b)
 	}
-	return did
+	return did, nil
 }

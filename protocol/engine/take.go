@@ -13,6 +13,7 @@ import (
 type place struct {
 	epoch protocol.EpochID
 	day   protocol.Day // 0: a lane
+	inbox bool         // the organisers', of that day
 	box   *epoch.Mailbox
 }
 
@@ -45,6 +46,9 @@ func (e *Engine) take(envelope []byte) protocol.Verdict {
 	}
 	if lane != (f.Kind == protocol.KindEpoch && lane) {
 		return protocol.Reject // a lane holds headers and nothing else
+	}
+	if at.inbox != (f.Kind == protocol.KindInbox) {
+		return protocol.Reject // what is for the organisers lies there and nowhere else
 	}
 	n := entry{epoch: at.epoch, day: at.day, id: protocol.IDOf(envelope), kind: f.Kind, item: [16]byte(item[:16])}
 	if !e.fits(at.epoch, f, len(envelope)) {
@@ -116,6 +120,9 @@ func (e *Engine) apply(f protocol.Frame, n *entry) (protocol.Verdict, error) {
 		return e.applyPresence(f)
 	case protocol.KindBatch:
 		return e.applyBatch(f, n)
+	case protocol.KindInbox:
+		n.shred = n.day + inboxDays
+		return e.applyInbox(f)
 	case protocol.KindReBox, protocol.KindChunk:
 		n.shred = n.day + reboxDays
 		e.repair.look = true

@@ -39,6 +39,7 @@ func (e *Engine) approve(id requestID) error {
 	if err := e.putWelcome(added, frame, kp, r); err != nil {
 		return err
 	}
+	e.addSeed(kp.Cert.Device.ID(), epoch.RescueItem{Counter: 1, Seed: epoch.RescueSeedFromBytes(r.Rescue)})
 	v.Used++
 	e.putInvite(r.Invite, v)
 	delete(e.requests, id)

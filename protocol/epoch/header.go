@@ -156,6 +156,12 @@ func (h *Header) pageOf(t Tag) int {
 	return max(0, after-1)
 }
 
+// Boxes says whether a box for pk is among those that are held.
+func (h *Header) Boxes(pk *protocol.KEMPublic) bool {
+	_, err := h.find(tagOf(h.coreHash, pk))
+	return err == nil
+}
+
 // HasPage says whether a page is held; those of an inline header always are.
 func (h *Header) HasPage(index int) bool {
 	return index >= 0 && index < len(h.pages) && h.pages[index] != nil

@@ -68,6 +68,9 @@ func RendezvousOf(invite [16]byte, id protocol.InviteID) Rendezvous {
 // Derive gives the 32 bytes for another use of the net key, such as the gate.
 func (k NetKey) Derive(l label.Label) [32]byte { return label.Derive(k.slice(), l) }
 
+// Derive gives the 32 bytes for another use of the seed than its mailbox.
+func (s RescueSeed) Derive(l label.Label) [32]byte { return label.Derive(s.slice(), l) }
+
 // Derive gives the 32 bytes for another use of the rendezvous key.
 func (r Rendezvous) Derive(l label.Label) [32]byte { return label.Derive(r.slice(), l) }
 

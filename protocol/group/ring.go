@@ -127,8 +127,8 @@ func (k *KeyRing) Add(f protocol.Frame) protocol.Verdict {
 }
 
 // Restore takes frames that this device had accepted before, or that a Welcome
-// brought, in any order. Of each device the oldest update may lack the one
-// before it, which was pruned. Call Follow first. It returns how many count.
+// or an organiser's device brought, in any order. Of each device the oldest update
+// may lack the one before it, which was pruned. Call Follow first. It returns how many count.
 func (k *KeyRing) Restore(frames []protocol.Frame) int {
 	type counted struct {
 		f       protocol.Frame
@@ -202,10 +202,12 @@ func (k *KeyRing) addUpdate(f protocol.Frame, anchor bool) protocol.Verdict {
 	}
 	newest := r.newest()
 	if id, ok := r.seen[u.Counter]; ok {
-		if id == n.ID {
+		if id != n.ID {
+			return r.flag(n)
+		}
+		if _, waits := r.held[u.Counter]; !anchor || !waits {
 			return protocol.Ignore
 		}
-		return r.flag(n)
 	}
 	switch {
 	case u.Counter <= newest.Counter:

@@ -3,6 +3,7 @@ package enginetest
 import (
 	"slices"
 
+	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/engine"
 )
@@ -35,7 +36,7 @@ func (w *World) dial(a, b *Node) {
 			case ka.Class == engine.ClassInvite || kb.Class == engine.ClassInvite:
 				class = engine.ClassInvite
 			case w.Bug == AnyoneEnters:
-			case ka.Class == engine.ClassCatchUp && !admits(a.gate, b.gate), kb.Class == engine.ClassCatchUp && !admits(b.gate, a.gate):
+			case ka.Class == engine.ClassCatchUp && !admits(a.gate, b.gate, ka), kb.Class == engine.ClassCatchUp && !admits(b.gate, a.gate, kb):
 				w.Counts["refused"]++
 				continue
 			case ka.Class == engine.ClassCatchUp || kb.Class == engine.ClassCatchUp:
@@ -47,8 +48,11 @@ func (w *World) dial(a, b *Node) {
 	}
 }
 
-func admits(asking, asked *engine.Gate) bool {
+func admits(asking, asked *engine.Gate, k engine.GateKey) bool {
 	pub := asked.Device.Public()
+	if k.Device != (identity.DeviceID{}) && k.Device != pub.ID() {
+		return false
+	}
 	return asking.Devices[pub.ID()] == pub
 }
 

@@ -22,6 +22,7 @@ const (
 	tableOfInvites  = 13
 	tableOfRequests = 14
 	tableOfRescue   = 15
+	tableOfSeeds    = 19
 )
 
 type kemRow struct {
@@ -167,6 +168,10 @@ func (l *loot) readRows(m *Memory) {
 		}
 	})
 	each(tableOfEnvelopes, func(_ string, v []byte) { l.pool[protocol.IDOf(v)] = v })
+	each(tableOfSeeds, func(_ string, v []byte) {
+		r := seedOf(v)
+		l.box(epoch.RescueMailbox(epoch.RescueSeedFromBytes(r)))
+	})
 	each(tableOfRescue, func(_ string, v []byte) { l.pool[protocol.IDOf(v)] = v })
 	each(tableOfItems, func(_ string, v []byte) {
 		_, c, err := protocol.ParseOriginal(v)
@@ -448,6 +453,26 @@ func (w *World) witnessed() witness {
 	return all
 }
 
+// seedOf reads the rescue seed in a row.
+func seedOf(value []byte) [32]byte {
+	var r struct {
+		_      struct{} `cbor:",toarray"`
+		Secret [32]byte
+		Over   int64
+		Told   protocol.EpochID
+		To     []identity.DeviceID
+	}
+	if err := wire.Unmarshal(value, 4_096, &r); err != nil {
+		panic(err)
+	}
+	return r.Secret
+}
+
+func seedSlice(value []byte) []byte {
+	r := seedOf(value)
+	return r[:]
+}
+
 // secretsOf lists the secrets of 32 bytes in a row of keys.
 func secretsOf(table engine.Table, value []byte) map[string]string {
 	list := map[string]string{}
@@ -462,6 +487,8 @@ func secretsOf(table engine.Table, value []byte) map[string]string {
 		if wire.Unmarshal(value, 256, &r) == nil {
 			pieces(r.KEM[:], "KEM key")
 		}
+	case tableOfSeeds:
+		list[string(seedSlice(value))] = "rescue seed"
 	case tableOfSecrets:
 		var r struct {
 			_                             struct{} `cbor:",toarray"`
@@ -503,7 +530,7 @@ func secretsOf(table engine.Table, value []byte) map[string]string {
 // still lie somewhere in the storage, in whatever row.
 func (all witness) leaks(n *Node, m *Memory) []string {
 	gone := maps.Clone(all[n])
-	for _, table := range []engine.Table{tableOfKEM, tableOfSecrets, tableOfChains} {
+	for _, table := range []engine.Table{tableOfKEM, tableOfSecrets, tableOfChains, tableOfSeeds} {
 		for k, r := range m.rows[table] {
 			if table == tableOfChains && m.rows[tableOfSecrets][k[:32]].value == nil {
 				continue // of an epoch that was erased

@@ -1,0 +1,114 @@
+package enginetest
+
+import (
+	"testing"
+
+	"github.com/palabre-app/palabre/protocol/engine"
+	"github.com/palabre-app/palabre/protocol/group"
+)
+
+// pass lets days go by in which the phones are on for a quarter of an hour each
+// day, all but those named.
+func (w *World) pass(t *testing.T, days int, off ...*Node) {
+	t.Helper()
+	asleep := func(n *Node) bool {
+		for _, x := range off {
+			if x == n {
+				return true
+			}
+		}
+		return false
+	}
+	const awake = 900
+	for range days {
+		for _, n := range w.nodes {
+			if !n.off {
+				n.Stop()
+			}
+		}
+		must(t, w.Run(engine.Seconds(5))) // last words
+		w.events = nil
+		w.Now += engine.Seconds(daySeconds - awake - 5)
+		for _, n := range w.nodes {
+			if !asleep(n) {
+				must(t, n.Start())
+			}
+		}
+		must(t, w.Run(engine.Seconds(awake)))
+	}
+}
+
+func (n *Node) policy(t *testing.T, f func(p *group.Policy)) {
+	t.Helper()
+	n.ask(t, func(e *engine.Engine, now engine.Time) (engine.Proposed, error) {
+		return e.SetPolicy(now, func(p group.Policy) group.Policy { f(&p); return p })
+	})
+}
+
+// sees wants a notice to be listed, or not.
+func (n *Node) sees(t *testing.T, want bool, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if _, err := n.See(name); (err == nil) != want {
+			t.Errorf("%s sees %q: %t", n.Name, name, !want)
+		}
+	}
+}
+
+// Who was off for longer than anybody keeps the last epoch that it has comes back
+// by itself: it reads what is sent from then on and what is still kept, and what it
+// wrote meanwhile goes out.
+func TestReturnAfterWeeks(t *testing.T) {
+	for _, v := range []struct {
+		name string
+		high bool
+		days int
+	}{{"standard", false, 60}, {"high risk", true, 15}} {
+		t.Run(v.name, func(t *testing.T) {
+			w, ana, ben, cam := gathered(t)
+			if v.high {
+				ana.policy(t, func(p *group.Policy) { p.HighRisk = true })
+			}
+			must(t, w.Run(engine.Seconds(600)))
+			cam.Stop()
+			w.pass(t, v.days-8, cam)
+			must(t, ana.Post("avant le retour", "Corps.", 20*daySeconds))
+			w.pass(t, 8, cam)
+			must(t, ben.Post("hier", "Corps.", 20*daySeconds))
+			must(t, w.Run(engine.Seconds(60)))
+			if cam.Store.rows[tableOfSecrets] == nil || ana.epoch() < 2 {
+				t.Fatal("nothing was renewed")
+			}
+			// Nobody is there yet when he writes.
+			for _, n := range []*Node{ana, ben} {
+				w.Cut(n, cam)
+				w.Cut(cam, n)
+			}
+			must(t, cam.Start())
+			must(t, cam.Post("seul", "Corps.", 20*daySeconds))
+			must(t, w.Run(engine.Seconds(60)))
+			cam.sees(t, false, "hier", "avant le retour")
+			w.Heal(ana, cam)
+			must(t, w.Run(engine.Seconds(300)))
+			if cam.epoch() != ana.epoch() || cam.Engine.Waiting() {
+				t.Fatalf("cam is at epoch %d, ana at %d", cam.epoch(), ana.epoch())
+			}
+			must(t, w.Run(engine.Seconds(1800)))
+			cam.sees(t, true, "hier", "avant le retour")
+			ana.sees(t, true, "seul")
+			ben.sees(t, true, "seul")
+			must(t, ben.Post("après", "Corps.", 0))
+			must(t, cam.Post("merci", "Corps.", 0))
+			must(t, w.Run(engine.Seconds(600)))
+			cam.sees(t, true, "après")
+			ana.sees(t, true, "merci")
+			must(t, w.Check())
+			// And he stays: his keys are renewed, and he goes with the next epoch.
+			w.pass(t, 9)
+			if cam.epoch() != ana.epoch() || w.linkOf(ana, cam) == nil {
+				t.Errorf("cam does not stay: epoch %d of %d", cam.epoch(), ana.epoch())
+			}
+			must(t, w.Check())
+		})
+	}
+}
