@@ -57,6 +57,7 @@ var decoders = map[string]string{
 	"protocol/engine.parsePresence":        "protocol/engine.FuzzPresence",
 	"protocol/engine.parseRecon":           "protocol/engine.FuzzRecon",
 	"protocol/engine.parseNames":           "protocol/engine.FuzzNames",
+	"protocol/engine.parsePages":           "protocol/engine.FuzzPages",
 	"protocol/engine.Engine.onIDs":         "protocol/engine.FuzzPeerMessage",
 	"protocol/engine.Engine.onNone":        "protocol/engine.FuzzPeerMessage",
 	"protocol/engine.Engine.onFetch":       "protocol/engine.FuzzPeerMessage",

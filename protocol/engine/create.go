@@ -76,7 +76,7 @@ func newEngine(cfg Config, id protocol.GroupID, now Time) *Engine {
 		waiting: map[protocol.EnvelopeID]int{}, shares: map[senderKey]int{}, charged: map[senderKey]bool{}, invites: map[protocol.InviteID]*invite{},
 		requests: map[requestID]*request{}, rescue: map[protocol.MailboxID][][]byte{},
 		peers: map[Peer]*peer{}, wants: map[protocol.EnvelopeID]*want{}, refused: map[protocol.EnvelopeID]bool{},
-		senders: map[senderKey]bool{}, authority: authority{decided: map[protocol.OpID]Time{}}}
+		senders: map[senderKey]bool{}, authority: authority{decided: map[protocol.OpID]Time{}}, pages: newPages()}
 }
 
 // newSelf draws the keys of this device's member in the group.

@@ -94,6 +94,7 @@ type Engine struct {
 	refused map[protocol.EnvelopeID]bool
 	planned plans
 	repair  repair
+	pages   pages
 	version uint64 // counts what the choice of the sending epoch depends on
 	chosen  uint64
 	senders map[senderKey]bool // chains that this Ready must store
@@ -162,7 +163,7 @@ func (e *Engine) settle() error {
 	}
 	for changed := true; changed; {
 		changed = false
-		for _, f := range []func() (bool, error){e.openPending, e.acceptEpochs, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
+		for _, f := range []func() (bool, error){e.openPending, e.acceptEpochs, e.wantPages, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
 			e.chooseSending, e.issueIfDue, e.rekeyIfDue, e.takeReBox, e.reboxIfDue, e.flushDrafts} {
 			did, err := f()
 			if err != nil {
@@ -227,6 +228,8 @@ type epochState struct {
 	stored   int          // senders whose puncture is on disk
 	accepted bool
 	exact    bool
+	paged    bool // the addresses of its pages are known
+	allPages bool // all of them are asked for
 	covered  Time // when a covering child was accepted; 0: none
 	arrived  Time
 	recon    recon.Set // of its envelopes

@@ -184,6 +184,7 @@ func (e *Engine) wake() Time {
 		earlier(p.until)
 	}
 	earlier(e.planned.issue)
+	earlier(e.nextPage())
 	if !e.frozen {
 		earlier(e.planned.acks)
 		earlier(e.repair.due)

@@ -53,6 +53,8 @@ func (e *Engine) onEnd(p *peer, body []byte) bool {
 	}
 	if e.join != nil {
 		e.joinMailboxEnd(p, id)
+	} else {
+		e.lacksPage(p, id)
 	}
 	return true
 }
@@ -69,6 +71,11 @@ func (e *Engine) onGive(p *peer, envelope []byte) bool {
 	}
 	if p.class == ClassInvite {
 		return e.onRequestEnvelope(p, envelope)
+	}
+	if env, err := protocol.ParseEnvelope(envelope); err == nil {
+		if k, ok := e.pages.known[env.Mailbox]; ok {
+			return e.givenPage(p, k, envelope)
+		}
 	}
 	id := protocol.IDOf(envelope)
 	e.answered(p, id)

@@ -19,6 +19,7 @@ const (
 	msgNames = 10 // members whose names the sender lacks
 	msgName  = 11 // the original of a name
 	msgUsed  = 12 // the invite that this link was proven under is used up
+	msgPages = 14 // [look further, addresses of page mailboxes]: pages to be given, now or when they come
 )
 
 // Bounds of a peer's messages and of what is kept for it.
@@ -49,12 +50,13 @@ type peer struct {
 	clock   int64 // its clock less this one, in seconds
 	toldAt  Time  // when it was told the time of this clock
 	recEach Time
+	pages   map[protocol.MailboxID]bool // asked for by it and not held here
 }
 
 func (e *Engine) peerUp(in PeerUp) {
 	p := &peer{id: in.Peer, class: in.Class, tag: in.Tag, dialled: in.Dialled,
 		since: e.now, asked: map[protocol.EnvelopeID]bool{},
-		watch: map[protocol.MailboxID]bool{}, recon: map[[16]byte]*session{}}
+		watch: map[protocol.MailboxID]bool{}, recon: map[[16]byte]*session{}, pages: map[protocol.MailboxID]bool{}}
 	e.peers[in.Peer] = p
 	switch {
 	case e.join != nil:
@@ -84,6 +86,7 @@ func (e *Engine) peerDown(id Peer) {
 		return
 	}
 	delete(e.peers, id)
+	e.losePeer(id)
 	for _, w := range e.wants {
 		w.drop(id)
 	}
@@ -133,6 +136,8 @@ func (e *Engine) receive(in Received) {
 		ok = e.onNames(p, body)
 	case msgName:
 		ok = e.onName(p, body)
+	case msgPages:
+		ok = e.onPages(p, body)
 	}
 	if !ok {
 		e.ready.Close = append(e.ready.Close, p.id)

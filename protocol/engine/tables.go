@@ -28,6 +28,7 @@ const (
 	tableLinks     Table = 16 // device id, chain position -> link of its chain of messages
 	tableShares    Table = 17 // epoch id, device id -> bytes of its envelopes that were taken
 	tableDecided   Table = 18 // op id of an effective decision -> Time at which it was first seen so
+	tablePages     Table = 20 // epoch id, page index -> envelope of a page that travels apart
 )
 
 var (
