@@ -58,6 +58,7 @@ var decoders = map[string]string{
 	"protocol/engine.parseRecon":           "protocol/engine.FuzzRecon",
 	"protocol/engine.parseHeads":           "protocol/engine.FuzzHeads",
 	"protocol/engine.parseNames":           "protocol/engine.FuzzNames",
+	"protocol/engine.parsePages":           "protocol/engine.FuzzPages",
 	"protocol/engine.Engine.onIDs":         "protocol/engine.FuzzPeerMessage",
 	"protocol/engine.Engine.onNone":        "protocol/engine.FuzzPeerMessage",
 	"protocol/engine.Engine.onFetch":       "protocol/engine.FuzzPeerMessage",

@@ -77,7 +77,7 @@ func newEngine(cfg Config, id protocol.GroupID, now Time) *Engine {
 		requests: map[requestID]*request{}, rescue: map[protocol.MailboxID][][]byte{},
 		peers: map[Peer]*peer{}, wants: map[protocol.EnvelopeID]*want{}, refused: map[protocol.EnvelopeID]bool{},
 		seeds: map[identity.DeviceID][]*seed{}, rescued: map[identity.DeviceID]rescued{}, unsentOf: map[protocol.EnvelopeID]protocol.ContentID{}, seedsFor: seedWatch{operated: true},
-		senders: map[senderKey]bool{}, authority: authority{decided: map[protocol.OpID]Time{}}}
+		senders: map[senderKey]bool{}, authority: authority{decided: map[protocol.OpID]Time{}}, pages: newPages()}
 }
 
 // newSelf draws the keys of this device's member in the group.

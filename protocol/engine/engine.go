@@ -97,6 +97,7 @@ type Engine struct {
 	refused map[protocol.EnvelopeID]bool
 	planned plans
 	repair  repair
+	pages   pages
 	version uint64 // counts what the choice of the sending epoch depends on
 	chosen  uint64
 	senders map[senderKey]bool // chains that this Ready must store
@@ -165,7 +166,7 @@ func (e *Engine) settle() error {
 	}
 	for changed := true; changed; {
 		changed = false
-		for _, f := range []func() (bool, error){e.openPending, e.acceptEpochs, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
+		for _, f := range []func() (bool, error){e.openPending, e.acceptEpochs, e.wantPages, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
 			e.chooseSending, e.issueIfDue, e.rekeyIfDue, e.takeReBox, e.reboxIfDue, e.tendSeeds, e.resend, e.flushDrafts} {
 			did, err := f()
 			if err != nil {
@@ -232,6 +233,8 @@ type epochState struct {
 	exact    bool
 	weighed  uint64 // 1 above the version at which author was found
 	author   bool   // an author's epoch that counts
+	paged    bool   // the addresses of its pages are known
+	allPages bool   // all of them are asked for
 	covered  Time   // when a covering child was accepted; 0: none
 	arrived  Time
 	recon    recon.Set // of its envelopes

@@ -77,14 +77,18 @@ func (e *Engine) openPending() (bool, error) {
 			continue
 		}
 		s.tried = newest
-		for i := range e.private {
+		for i := range slices.Backward(e.private) { // the newest is the likeliest
 			if e.private[i].gone {
 				continue
 			}
-			keys, err := s.header.Open(e.private[i].kem, false)
+			keys, err := e.openBox(s, &e.private[i])
+			if errors.Is(err, epoch.ErrPageMissing) {
+				break // once it is here, the next key is tried
+			}
 			if err != nil {
 				continue
 			}
+			e.forgetWants(s.header.ID())
 			e.adopt(s, keys)
 			e.usedKEM(i)
 			did = true

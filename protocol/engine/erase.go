@@ -58,6 +58,7 @@ func (e *Engine) eraseDue() {
 	e.eraseOldEpochs()
 	e.eraseOldHeaders()
 	e.eraseOldSeeds()
+	e.eraseOldPages()
 	e.risk = e.policy().HighRisk
 }
 
@@ -189,6 +190,7 @@ func (e *Engine) eraseOldHeaders() {
 		if s.keys != nil || s.covered == 0 || e.now < s.covered+keep || e.inUse(s) || e.hasParent(s) || e.answersOpenHeal(s) {
 			continue
 		}
+		e.dropPages(s, true)
 		delete(e.epochs, s.header.ID())
 		e.erase(tableEpochs, s.id())
 		e.version++

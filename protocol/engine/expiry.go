@@ -188,6 +188,7 @@ func (e *Engine) wake() Time {
 	}
 	earlier(e.planned.issue)
 	earlier(e.resendAt())
+	earlier(e.nextPage())
 	if !e.frozen {
 		earlier(e.planned.acks)
 		earlier(e.repair.due)

@@ -55,6 +55,8 @@ func (e *Engine) onEnd(p *peer, body []byte) bool {
 		e.joinMailboxEnd(p, id)
 	} else if p.rescue != nil {
 		return e.onRescueEnd(p, id)
+	} else {
+		e.lacksPage(p, id)
 	}
 	return true
 }
@@ -74,6 +76,11 @@ func (e *Engine) onGive(p *peer, envelope []byte) bool {
 	}
 	if p.rescue != nil {
 		return e.onRescued(p, envelope)
+	}
+	if env, err := protocol.ParseEnvelope(envelope); err == nil {
+		if k, ok := e.pages.known[env.Mailbox]; ok {
+			return e.givenPage(p, k, envelope)
+		}
 	}
 	id := protocol.IDOf(envelope)
 	e.answered(p, id)

@@ -59,6 +59,23 @@ func FuzzHeads(f *testing.F) {
 	})
 }
 
+func FuzzPages(f *testing.F) {
+	f.Add(wire.Marshal(pageBody{Far: true, List: []protocol.MailboxID{{1}, {2}}}))
+	f.Add(wire.Marshal(pageBody{}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, ok := parsePages(b)
+		if !ok {
+			return
+		}
+		if len(m.List) == 0 || len(m.List) > maxPageList {
+			t.Fatalf("a list of %d addresses parsed", len(m.List))
+		}
+		if !bytes.Equal(wire.Marshal(m), b) {
+			t.Fatal("what parsed does not encode to the same bytes")
+		}
+	})
+}
+
 func FuzzRecon(f *testing.F) {
 	f.Add(wire.Marshal(reconBody{Opening: true, Message: []byte{0x61}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -74,10 +91,11 @@ func FuzzRecon(f *testing.F) {
 // understood has one encoding.
 func FuzzPeerMessage(f *testing.F) {
 	ids := wire.Marshal([]protocol.EnvelopeID{{1}, {2}})
-	for kind := byte(0); kind < 10; kind++ {
+	for kind := byte(0); kind <= msgPages; kind++ {
 		f.Add(append([]byte{kind}, ids...))
 		f.Add([]byte{kind})
 	}
+	f.Add(append([]byte{msgPages}, wire.Marshal(pageBody{Far: true, List: []protocol.MailboxID{{1}, {2}}})...))
 	var random counting
 	e, err := Create(Config{Storage: rows{}, Random: &random, Zone: func(string) bool { return true }}, Seconds(1_790_000_000),
 		CreateParams{GroupName: "Group", Name: "Ana", Policy: group.DefaultPolicy(5)}, func(protocol.GroupID) Storage { return rows{} })

@@ -143,19 +143,22 @@ func (e *Engine) issue() (bool, error) {
 	if len(parents) == 0 && len(e.epochs) > 0 {
 		return false, nil // nobody would take a second first epoch
 	}
-	f, keys, err := epoch.Issue(d, e.cfg.Random)
+	made, err := epoch.IssueEpoch(d, e.cfg.Random)
 	if err != nil {
 		return false, fmt.Errorf("issuing an epoch: %w", err)
 	}
 	e.self.state.EpochSeq = d.Seq
 	e.putChainState()
-	h, err := epoch.ParseHeader(e.id, f)
+	h, err := epoch.ParseHeader(e.id, made.Header)
 	if err != nil {
 		panic("engine: an own header does not parse: " + err.Error())
 	}
-	s := &epochState{header: h, frame: f.Marshal(), exact: true, arrived: e.now}
+	s := &epochState{header: h, frame: made.Header.Marshal(), exact: true, arrived: e.now}
 	e.epochs[h.ID()] = s
-	e.adopt(s, keys)
+	e.adopt(s, made.Keys)
+	if err := e.storePages(s, made.Pages); err != nil {
+		return false, err
+	}
 	e.usedKEM(len(e.private) - 1) // the header has a box for it, too
 	for _, p := range parents {
 		if err := e.depositHeader(p, s); err != nil {

@@ -170,7 +170,7 @@ func (e *Engine) addedAt() map[identity.DeviceID]int64 {
 	at := map[identity.DeviceID]int64{}
 	for _, id := range e.log.ByPast() {
 		o, p, _ := e.log.Op(id)
-		if d, _ := e.concerns(p); d != (identity.DeviceID{}) && effects[id] && p.Kind() != group.KindRemoveDevice {
+		if d, _ := e.concerns(id, p); d != (identity.DeviceID{}) && effects[id] && p.Kind() != group.KindRemoveDevice {
 			at[d] = o.CreatedAt
 		}
 	}
@@ -211,7 +211,7 @@ func (e *Engine) Changes(limit int) []Change {
 			continue
 		}
 		c := Change{ID: id, Kind: o.Kind, By: o.Member, At: o.CreatedAt, Effective: effects[id]}
-		c.Device, c.Target = e.concerns(p)
+		c.Device, c.Target = e.concerns(id, p)
 		if p, ok := p.(group.Proposal); ok {
 			c.Decision = p.Decision.Decides()
 			paper, ok := p.Decision.(group.SetRecovery)
@@ -235,9 +235,9 @@ func changes(p group.Payload) bool {
 }
 
 // concerns says which device and whom an operation is about.
-func (e *Engine) concerns(p group.Payload) (d identity.DeviceID, m identity.MemberID) {
-	ofCert := func(b []byte) {
-		if c, err := identity.ParseCert(b, e.id); err == nil {
+func (e *Engine) concerns(id protocol.OpID, p group.Payload) (d identity.DeviceID, m identity.MemberID) {
+	ofCert := func() {
+		if c, ok := e.log.Cert(id); ok {
 			d, m = c.Device.ID(), c.Member.ID()
 		}
 	}
@@ -256,9 +256,9 @@ func (e *Engine) concerns(p group.Payload) (d identity.DeviceID, m identity.Memb
 	case group.Suspend:
 		m = p.Target
 	case group.AddMember:
-		ofCert(p.Cert)
+		ofCert()
 	case group.AddDevice:
-		ofCert(p.Cert)
+		ofCert()
 	case group.RemoveMember:
 		m = p.Target
 	case group.GrantAuthor:

@@ -20,6 +20,7 @@ const (
 	msgName  = 11 // the original of a name
 	msgUsed  = 12 // the invite that this link was proven under is used up
 	msgHeads = 13 // the operations that nothing of the sender's builds on: on a link of a rescue key
+	msgPages = 14 // [look further, addresses of page mailboxes]: pages to be given, now or when they come
 )
 
 // Bounds of a peer's messages and of what is kept for it.
@@ -50,14 +51,15 @@ type peer struct {
 	clock   int64 // its clock less this one, in seconds
 	toldAt  Time  // when it was told the time of this clock
 	recEach Time
-	parted  Time        // when the own departure was given on it; 0: it was not
-	rescue  *rescueLink // of a link that was proven under a rescue key
+	parted  Time                        // when the own departure was given on it; 0: it was not
+	rescue  *rescueLink                 // of a link that was proven under a rescue key
+	pages   map[protocol.MailboxID]bool // asked for by it and not held here
 }
 
 func (e *Engine) peerUp(in PeerUp) {
 	p := &peer{id: in.Peer, class: in.Class, tag: in.Tag, dialled: in.Dialled,
 		since: e.now, asked: map[protocol.EnvelopeID]bool{},
-		watch: map[protocol.MailboxID]bool{}, recon: map[[16]byte]*session{}}
+		watch: map[protocol.MailboxID]bool{}, recon: map[[16]byte]*session{}, pages: map[protocol.MailboxID]bool{}}
 	e.peers[in.Peer] = p
 	switch {
 	case e.join != nil:
@@ -89,6 +91,7 @@ func (e *Engine) peerDown(id Peer) {
 		return
 	}
 	delete(e.peers, id)
+	e.losePeer(id)
 	for _, w := range e.wants {
 		w.drop(id)
 	}
@@ -140,6 +143,8 @@ func (e *Engine) receive(in Received) {
 		ok = e.onNames(p, body)
 	case msgName:
 		ok = e.onName(p, body)
+	case msgPages:
+		ok = e.onPages(p, body)
 	}
 	if !ok {
 		e.ready.Close = append(e.ready.Close, p.id)

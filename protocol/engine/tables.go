@@ -29,6 +29,7 @@ const (
 	tableShares    Table = 17 // epoch id, device id -> bytes of its envelopes that were taken
 	tableDecided   Table = 18 // op id of an effective decision -> Time at which it was first seen so
 	tableSeeds     Table = 19 // device id, counter -> rescue seed: own ones, and on an operating device everybody's
+	tablePages     Table = 20 // epoch id, page index -> envelope of a page that travels apart
 )
 
 var (

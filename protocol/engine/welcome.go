@@ -23,7 +23,7 @@ func (e *Engine) approve(id requestID) error {
 		return ErrUnknown
 	}
 	roster := e.log.Resolve()
-	if len(roster.Members()) >= protocol.MaxMembers || roster.DeviceCount() >= protocol.SmallGroup {
+	if len(roster.Members()) >= protocol.MaxMembers || roster.DeviceCount() >= protocol.MaxDevices {
 		return ErrGroupFull
 	}
 	added, err := e.sign(group.AddMember{Cert: kp.Cert.Marshal(), KeyPackage: frame.ID(e.id)})

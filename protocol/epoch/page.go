@@ -90,6 +90,25 @@ func (h *Header) addPage(index int, body []byte, p page) error {
 	return nil
 }
 
+// CheckPage is AddPage without keeping the page.
+func (h *Header) CheckPage(p Page) error {
+	if p.Index < 0 || p.Index >= len(h.refs) {
+		return fmt.Errorf("%w: page is not one that the header names", ErrHeader)
+	}
+	held := h.pages[p.Index]
+	err := h.AddPage(p)
+	h.pages[p.Index] = held
+	return err
+}
+
+// DropPages forgets the pages that travelled apart: whoever stores them adds them
+// again when it needs them. The boxes of an inline header stay.
+func (h *Header) DropPages() {
+	if !h.Core.Inline() {
+		clear(h.pages)
+	}
+}
+
 // Pages returns how many pages travel apart: 0 where the boxes are in the header.
 func (h *Header) Pages() int {
 	if h.Core.Inline() {

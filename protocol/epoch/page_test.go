@@ -67,6 +67,45 @@ func TestPageMustLieWhereTheHeaderSays(t *testing.T) {
 	}
 }
 
+// A page can be checked without being kept, and be dropped again once the box in
+// it was opened: whoever stores pages holds none in memory.
+func TestPagesAreHeldElsewhere(t *testing.T) {
+	g := newGroup(t, protocol.SmallGroup+1, 15)
+	i := must[Issued](t)(IssueEpoch(g.draft(), g.random))
+	h := must[*Header](t)(ParseHeader(g.id, i.Header))
+	at := h.PageOf(&g.people[3].pub)
+	p := must[Page](t)(ParsePage(i.Pages[at]))
+	if err := h.CheckPage(p); err != nil || h.HasPage(at) {
+		t.Fatal(err, h.HasPage(at))
+	}
+	wrong := p
+	wrong.Index = (at + 1) % len(i.Pages)
+	if err := h.CheckPage(wrong); !errors.Is(err, ErrHeader) || h.HasPage(wrong.Index) {
+		t.Errorf("a page at another place: %v", err)
+	}
+	wrong.Index = len(i.Pages)
+	if err := h.CheckPage(wrong); !errors.Is(err, ErrHeader) {
+		t.Errorf("a page beyond the last: %v", err)
+	}
+	if err := h.AddPage(p); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.CheckPage(p); err != nil || !h.HasPage(at) {
+		t.Error("checking a page again took it away: ", err)
+	}
+	if _, err := h.Open(g.people[3].kem, false); err != nil {
+		t.Error(err)
+	}
+	h.DropPages()
+	if _, err := h.Open(g.people[3].kem, false); !errors.Is(err, ErrPageMissing) {
+		t.Errorf("a page that was dropped: %v", err)
+	}
+	_, inline, _ := newGroup(t, 3, 16).issue(t)
+	if inline.DropPages(); !inline.HasPage(0) {
+		t.Error("the boxes of an inline header are dropped")
+	}
+}
+
 // Spec 30 section 2: a page is bounded before its header is known.
 func TestPageBounds(t *testing.T) {
 	var boxes []box

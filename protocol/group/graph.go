@@ -40,6 +40,20 @@ func (l *Log) Op(id protocol.OpID) (Op, Payload, bool) {
 	return l.nodes[i].op, l.nodes[i].payload, true
 }
 
+// Cert returns the certificate of an AddMember or AddDevice, which was checked when
+// the operation was taken. False: the log lacks it, or it adds nobody.
+func (l *Log) Cert(id protocol.OpID) (identity.DeviceCert, bool) {
+	i, ok := l.index[id]
+	if !ok {
+		return identity.DeviceCert{}, false
+	}
+	switch l.nodes[i].payload.(type) {
+	case AddMember, AddDevice:
+		return l.nodes[i].cert, true
+	}
+	return identity.DeviceCert{}, false
+}
+
 // Frames returns all frames so that each comes after what it builds on: the
 // order in which another log takes them without holding any. Bodies are the log's.
 func (l *Log) Frames() []protocol.Frame {

@@ -42,7 +42,7 @@ func (w *World) checkEvent(n *Node, ev engine.Event) {
 		}
 	}
 	if ev.Kind == engine.EventAuthority {
-		w.noteGone()
+		n.noteGone()
 	}
 	if ev.Kind == engine.EventMembers || n.member == (identity.MemberID{}) {
 		for _, m := range n.Engine.Members() {

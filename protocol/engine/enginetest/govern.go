@@ -68,17 +68,21 @@ func (n *Node) gone() {
 // noteGone notes who is out by a decision that some organiser knows of.
 func (w *World) noteGone() {
 	for _, n := range w.nodes {
-		if !n.live() || n.joined == 0 {
+		n.noteGone()
+	}
+}
+
+func (n *Node) noteGone() {
+	if !n.live() || n.joined == 0 {
+		return
+	}
+	for _, c := range n.Engine.Changes(0) {
+		if c.Decision != group.DecideExpel || !c.Effective {
 			continue
 		}
-		for _, c := range n.Engine.Changes(0) {
-			if c.Decision != group.DecideExpel || !c.Effective {
-				continue
-			}
-			for _, x := range w.nodes {
-				if x.member == c.Target && x.Store != nil && x.joined != 0 {
-					x.gone()
-				}
+		for _, x := range n.w.nodes {
+			if x.member == c.Target && x.Store != nil && x.joined != 0 {
+				x.gone()
 			}
 		}
 	}
