@@ -94,6 +94,8 @@ type Engine struct {
 	refused map[protocol.EnvelopeID]bool
 	planned plans
 	repair  repair
+	rejects rejections
+	lineage lineage
 	version uint64 // counts what the choice of the sending epoch depends on
 	chosen  uint64
 	senders map[senderKey]bool // chains that this Ready must store
@@ -163,7 +165,7 @@ func (e *Engine) settle() error {
 	for changed := true; changed; {
 		changed = false
 		for _, f := range []func() (bool, error){e.openPending, e.acceptEpochs, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
-			e.chooseSending, e.issueIfDue, e.rekeyIfDue, e.takeReBox, e.reboxIfDue, e.flushDrafts} {
+			e.chooseSending, e.rejectIfDue, e.issueIfDue, e.rekeyIfDue, e.takeReBox, e.reboxIfDue, e.flushDrafts} {
 			did, err := f()
 			if err != nil {
 				return err

@@ -71,8 +71,11 @@ func (e *Engine) needsEpoch() (bool, error) {
 	}
 	s := e.epochs[e.sending]
 	for _, h := range e.ring.Heals() {
-		if e.healOpen(s, h) {
-			return true, nil
+		if e.healOpen(h) {
+			if e.mayHeal(e.ancestors(s), e.now.Unix()) {
+				return true, nil
+			}
+			break
 		}
 	}
 	if e.log.Answers(e.log.Heads(), s.header.Core.GovHeads) {
@@ -86,8 +89,8 @@ func (e *Engine) needsEpoch() (bool, error) {
 // that nobody would send in.
 func (e *Engine) periodOver() Time {
 	var newest int64
-	for _, s := range e.tips() {
-		newest = max(newest, s.header.Core.CreatedAt)
+	for _, s := range e.tipsHeld() {
+		newest = max(newest, e.dateOf(s))
 	}
 	return Seconds(newest + e.period())
 }
@@ -101,14 +104,13 @@ func (e *Engine) period() int64 {
 	return int64(p.PeriodDays) * protocol.DaySeconds
 }
 
-// healOpen says whether a heal is asked for that the sending epoch, or one of
-// its ancestors that is kept, has not answered.
-func (e *Engine) healOpen(s *epochState, h protocol.ItemID) bool {
+// healOpen says whether a heal is asked for that no epoch that is kept and was
+// made as it has to be has answered: else whoever issues could take heals out of
+// the world by naming them.
+func (e *Engine) healOpen(h protocol.ItemID) bool {
 	for _, k := range e.epochs {
-		for _, done := range k.header.Core.Heals {
-			if done == h {
-				return false
-			}
+		if slices.Contains(k.header.Core.Heals, h) && (k.erased || e.sound(k)) {
+			return false
 		}
 	}
 	return true
@@ -121,8 +123,8 @@ func (e *Engine) issue() (bool, error) {
 		return false, nil
 	}
 	d, parents, err := e.draftEpoch()
-	if err != nil {
-		return false, err
+	if err != nil || len(parents) == 0 && len(e.epochs) > 0 {
+		return false, err // with nothing to build on it would be a second beginning
 	}
 	f, keys, err := epoch.Issue(d, e.cfg.Random)
 	if err != nil {
@@ -171,12 +173,7 @@ func (e *Engine) sealKeys(s *epochState) error {
 func (e *Engine) draftEpoch() (epoch.Draft, []*epochState, error) {
 	d := epoch.Draft{Group: e.id, Issuer: e.self.memberID, Device: e.self.device, Hedge: epoch.HedgeKeyOf(e.self.device),
 		Seq: e.self.state.EpochSeq + 1, CreatedAt: e.now.Unix(), GovHeads: e.log.Heads()}
-	var parents []*epochState
-	for _, s := range e.tips() {
-		if s.keys != nil && s.header.Core.CreatedAt <= e.now.Unix()+protocol.DaySeconds {
-			parents = append(parents, s)
-		}
-	}
+	parents := e.tipsHeld()
 	if n := len(parents); n > protocol.MaxEpochParents {
 		parents = parents[n-protocol.MaxEpochParents:]
 	}
@@ -206,7 +203,7 @@ func (e *Engine) draftEpoch() (epoch.Draft, []*epochState, error) {
 	lanes = append(lanes, authors...)
 	d.Lanes = lanes[:min(len(lanes), protocol.MaxLanes)]
 	for _, h := range e.ring.Heals() {
-		if len(d.Heals) < protocol.MaxHeals && e.healOpen(nil, h) {
+		if len(d.Heals) < protocol.MaxHeals && e.healOpen(h) {
 			d.Heals = append(d.Heals, h)
 		}
 	}
