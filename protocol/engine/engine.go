@@ -98,6 +98,8 @@ type Engine struct {
 	planned plans
 	repair  repair
 	pages   pages
+	rejects rejections
+	lineage lineage
 	version uint64 // counts what the choice of the sending epoch depends on
 	chosen  uint64
 	senders map[senderKey]bool // chains that this Ready must store
@@ -167,7 +169,7 @@ func (e *Engine) settle() error {
 	for changed := true; changed; {
 		changed = false
 		for _, f := range []func() (bool, error){e.openPending, e.acceptEpochs, e.wantPages, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
-			e.chooseSending, e.issueIfDue, e.rekeyIfDue, e.takeReBox, e.reboxIfDue, e.tendSeeds, e.resend, e.flushDrafts} {
+			e.chooseSending, e.rejectIfDue, e.issueIfDue, e.rekeyIfDue, e.takeReBox, e.reboxIfDue, e.tendSeeds, e.resend, e.flushDrafts} {
 			did, err := f()
 			if err != nil {
 				return err

@@ -6,14 +6,20 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/epoch"
 	"github.com/palabre-app/palabre/protocol/group"
 	"github.com/palabre-app/palabre/protocol/wire"
 )
 
-// Bounds of what is kept before it can be judged (group keys section 4.2).
-const maxPending = 16
+// Bounds of the epochs of one member that are kept: those that cannot be judged
+// yet (group keys section 4.2), and those that were judged and lead nowhere. They
+// are bounds of one member each, so that nobody takes the places of others.
+const (
+	maxPending = 16
+	maxAside   = 16
+)
 
 // epochRecord is what the disk holds of an epoch beside its secrets.
 type epochRecord struct {
@@ -44,11 +50,15 @@ func (e *Engine) applyHeader(f protocol.Frame) (protocol.Verdict, error) {
 	}
 	// Whoever may not issue must not take a place among those that wait.
 	roster, ok := e.log.At(h.Core.GovHeads)
+	pending, aside := e.issuedBy(h.Core.Issuer)
 	switch {
-	case ok && !mayIssue(roster, h), h.Core.ByAuthor() && !e.authoredRoom(h):
+	case ok && !mayIssue(roster, h), h.Core.ByAuthor() && !e.authoredRoom(h), aside >= maxAside:
 		return protocol.Ignore, nil
-	case !ok && !mayIssue(e.log.Resolve(), h), e.pending(h.Core.ByAuthor()) >= maxPending:
+	case !ok && !mayIssue(e.log.Resolve(), h), pending >= maxPending:
 		return protocol.Accept, errUnjudged
+	}
+	if _, err := h.CheckGen(e.genOf); err != nil {
+		return protocol.Ignore, nil
 	}
 	s := &epochState{header: h, frame: f.Marshal(), arrived: e.now}
 	e.epochs[h.ID()] = s
@@ -56,16 +66,39 @@ func (e *Engine) applyHeader(f protocol.Frame) (protocol.Verdict, error) {
 	return protocol.Accept, nil
 }
 
-// pending counts the epochs that wait to be accepted. Those of authors do not
-// stand in the way of organisers'.
-func (e *Engine) pending(byAuthor bool) int {
-	n := 0
+// issuedBy counts a member's epochs that cannot be judged yet, and those from
+// which nothing follows: nobody sent in them, and the group does not build on them.
+func (e *Engine) issuedBy(m identity.MemberID) (pending, aside int) {
+	var used map[*epochState]bool
 	for _, s := range e.epochs {
-		if !s.accepted && s.header.Core.ByAuthor() == byAuthor {
-			n++
+		switch {
+		case s.header.Core.Issuer != m || s.erased:
+		case !s.accepted:
+			pending++
+		case !e.sound(s):
+			if used == nil {
+				used = map[*epochState]bool{}
+				for _, id := range []protocol.EpochID{e.sending, e.lastOps} {
+					if x := e.epochs[id]; x != nil {
+						for _, a := range e.ancestors(x) {
+							used[a] = true
+						}
+					}
+				}
+			}
+			if !used[s] {
+				aside++
+			}
 		}
 	}
-	return n
+	return pending, aside
+}
+
+func (e *Engine) genOf(id protocol.EpochID) (uint32, bool) {
+	if p := e.epochs[id]; p != nil {
+		return p.header.Core.Gen, true
+	}
+	return 0, false
 }
 
 // openPending tries own KEM keys on headers that are not opened.
@@ -157,24 +190,35 @@ func (e *Engine) succeeded() map[protocol.EpochID]bool {
 	return set
 }
 
-// tips lists the accepted epochs that fit and that none of these has succeeded, in
-// order of generation, then id. What an organiser rejected neither counts nor
-// succeeds.
-func (e *Engine) tips(fits func(*epochState) bool) []*epochState {
+// tips lists the accepted epochs that nothing has succeeded yet, in order of
+// generation, then id. What is not made as it has to be neither counts nor
+// succeeds: whoever it leaves out would not find what builds on it.
+func (e *Engine) tips() []*epochState { return e.tipsOf(e.sound) }
+
+// tipsHeld are those on which this device can build: it holds their keys. If
+// there is nothing sound left, they are those that nobody rejected.
+func (e *Engine) tipsHeld() []*epochState {
+	list := e.tipsOf(func(s *epochState) bool { return s.keys != nil && e.sound(s) })
+	if len(list) > 0 {
+		return list
+	}
 	roster := e.log.Resolve()
-	counts := func(s *epochState) bool { return e.counts(s) && !roster.Rejected(s.header.ID()) && fits(s) }
+	return e.tipsOf(func(s *epochState) bool { return e.counts(s) && s.keys != nil && !roster.Rejected(s.header.ID()) })
+}
+
+func (e *Engine) tipsOf(counts func(*epochState) bool) []*epochState {
+	var list []*epochState
 	succeeded := map[protocol.EpochID]bool{}
-	for _, s := range e.epochs {
+	for _, s := range e.sortedEpochs() {
 		if counts(s) {
+			list = append(list, s)
 			for _, p := range s.header.Core.Parents {
 				succeeded[p] = true
 			}
 		}
 	}
-	return slices.DeleteFunc(e.sortedEpochs(), func(s *epochState) bool { return !counts(s) || succeeded[s.header.ID()] })
+	return slices.DeleteFunc(list, func(s *epochState) bool { return succeeded[s.header.ID()] })
 }
-
-func anyEpoch(*epochState) bool { return true }
 
 // mayIssue says whether the roster lets the header's device issue epochs: an
 // organiser's operating device, or in a small group one of who may post.
@@ -198,16 +242,20 @@ func (e *Engine) acceptable(s *epochState) bool {
 	if !mayIssue(roster, s.header) {
 		return false
 	}
-	held, err := s.header.CheckGen(func(id protocol.EpochID) (uint32, bool) {
-		p := e.epochs[id]
-		if p == nil {
-			return 0, false
-		}
-		return p.header.Core.Gen, true
-	})
+	held, err := s.header.CheckGen(e.genOf)
 	// Parents that were erased, or that came before this device, are not
 	// waited for: the box and the operations say enough.
-	return err == nil && (held || s.keys != nil)
+	return err == nil && (held || s.keys != nil && c.Gen <= e.highestGen()+maxGenAhead)
+}
+
+// highestGen is the highest generation among the accepted epochs.
+func (e *Engine) highestGen() (gen uint32) {
+	for _, s := range e.epochs {
+		if s.accepted {
+			gen = max(gen, s.header.Core.Gen)
+		}
+	}
+	return gen
 }
 
 // chooseSending picks the epoch to send in: among those that can be opened and
@@ -300,46 +348,6 @@ func (e *Engine) covers(s *epochState) bool {
 	return ok && len(out) == 0
 }
 
-// justified is the rule that keeps one issuer from moving everybody at will:
-// for each parent the epoch leaves somebody out who is out, takes an operating
-// device in, answers a heal, or is an organiser's after an author's, where the
-// parent does not; or the period is over.
-func (e *Engine) justified(s *epochState) bool {
-	c := &s.header.Core
-	if c.Gen == 0 {
-		return true
-	}
-	newest := int64(-1)
-	perParent := true
-	for _, id := range c.Parents {
-		p := e.epochs[id]
-		if p == nil {
-			continue // erased, or before this device's time: nothing to compare with
-		}
-		newest = max(newest, p.header.Core.CreatedAt)
-		perParent = perParent && e.addsTo(s, p)
-	}
-	if perParent {
-		return true
-	}
-	return c.CreatedAt >= newest+e.period() && c.CreatedAt <= e.now.Unix()+protocol.DaySeconds
-}
-
-func (e *Engine) addsTo(s, parent *epochState) bool {
-	if e.log.Answers(s.header.Core.GovHeads, parent.header.Core.GovHeads) {
-		return true
-	}
-	if parent.header.Core.ByAuthor() && !s.header.Core.ByAuthor() {
-		return true
-	}
-	for _, h := range s.header.Core.Heals {
-		if e.ring.IsHeal(h) && !slices.Contains(parent.header.Core.Heals, h) {
-			return true
-		}
-	}
-	return false
-}
-
 // isExact audits the boxes of a small group's epoch once its keys are known:
 // every effective device of who is not suspended once, and nobody else.
 func (e *Engine) isExact(s *epochState) bool {
@@ -354,20 +362,7 @@ func (e *Engine) isExact(s *epochState) bool {
 	if !ok {
 		return false
 	}
-	var want []epoch.Expected
-	for _, m := range roster.Members() {
-		if m.Suspended {
-			continue
-		}
-		for _, d := range m.Devices {
-			x := epoch.Expected{Member: m.ID, Device: d.ID, Optional: e.ring.Flagged(d.ID)}
-			for _, k := range e.ring.All(d.ID) {
-				x.Keys = append(x.Keys, &k.KEM)
-			}
-			want = append(want, x)
-		}
-	}
-	found, err := s.header.Audit(s.keys, want)
+	found, err := s.header.Audit(s.keys, e.expected(roster))
 	if err != nil || !found.Exact() {
 		return false
 	}

@@ -192,6 +192,7 @@ func (e *Engine) wake() Time {
 	if !e.frozen {
 		earlier(e.planned.acks)
 		earlier(e.repair.due)
+		earlier(e.rejects.next())
 		earlier(e.planned.suspend)
 		if a := &e.authority; a.stand != (protocol.OpID{}) && !a.alarm && e.canSign() {
 			earlier(e.planned.stand)

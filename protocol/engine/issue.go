@@ -84,8 +84,11 @@ func (e *Engine) needsEpoch() (bool, error) {
 		return true, nil // no organiser has its secret yet
 	}
 	for _, h := range e.ring.Heals() {
-		if e.healOpen(s, h) {
-			return true, nil
+		if e.healOpen(h) {
+			if e.mayHeal(e.ancestors(s), e.now.Unix()) {
+				return true, nil
+			}
+			break
 		}
 	}
 	if e.log.Answers(e.log.Heads(), s.header.Core.GovHeads) {
@@ -99,8 +102,8 @@ func (e *Engine) needsEpoch() (bool, error) {
 // that nobody would send in.
 func (e *Engine) periodOver() Time {
 	var newest int64
-	for _, s := range e.tips(anyEpoch) {
-		newest = max(newest, s.header.Core.CreatedAt)
+	for _, s := range e.tipsHeld() {
+		newest = max(newest, e.dateOf(s))
 	}
 	return Seconds(newest + e.period())
 }
@@ -114,17 +117,13 @@ func (e *Engine) period() int64 {
 	return int64(p.PeriodDays) * protocol.DaySeconds
 }
 
-// healOpen says whether a heal is asked for that the sending epoch, or one of
-// its ancestors that is kept, has not answered.
-func (e *Engine) healOpen(s *epochState, h protocol.ItemID) bool {
+// healOpen says whether a heal is asked for that no epoch that is kept and was
+// made as it has to be has answered: else whoever issues could take heals out of
+// the world by naming them.
+func (e *Engine) healOpen(h protocol.ItemID) bool {
 	for _, k := range e.epochs {
-		if !e.counts(k) {
-			continue
-		}
-		for _, done := range k.header.Core.Heals {
-			if done == h {
-				return false
-			}
+		if slices.Contains(k.header.Core.Heals, h) && (k.erased || e.sound(k)) {
+			return false
 		}
 	}
 	return true
@@ -137,11 +136,8 @@ func (e *Engine) issue() (bool, error) {
 		return false, nil
 	}
 	d, parents, err := e.draftEpoch()
-	if err != nil {
-		return false, err
-	}
-	if len(parents) == 0 && len(e.epochs) > 0 {
-		return false, nil // nobody would take a second first epoch
+	if err != nil || len(parents) == 0 && len(e.epochs) > 0 {
+		return false, err // with nothing to build on it would be a second beginning
 	}
 	made, err := epoch.IssueEpoch(d, e.cfg.Random)
 	if err != nil {
@@ -188,13 +184,10 @@ func (e *Engine) sealKeys(s *epochState) error {
 	return nil
 }
 
-// parents lists what the next epoch follows: the epochs here that can be opened and
-// that no other one of these has succeeded, the highest generations. One that was
-// issued while this device was out cannot be opened, and what it follows counts.
+// parents lists what the next epoch follows, the highest generations. An epoch that
+// was issued while this device was out cannot be opened, and what it follows counts.
 func (e *Engine) parents() []*epochState {
-	list := e.tips(func(s *epochState) bool {
-		return s.keys != nil && s.header.Core.CreatedAt <= e.now.Unix()+protocol.DaySeconds
-	})
+	list := e.tipsHeld()
 	return list[max(0, len(list)-protocol.MaxEpochParents):]
 }
 
@@ -235,7 +228,7 @@ func (e *Engine) draftEpoch() (epoch.Draft, []*epochState, error) {
 		return d, parents, nil
 	}
 	for _, h := range e.ring.Heals() {
-		if len(d.Heals) < protocol.MaxHeals && e.healOpen(nil, h) {
+		if len(d.Heals) < protocol.MaxHeals && e.healOpen(h) {
 			d.Heals = append(d.Heals, h)
 		}
 	}

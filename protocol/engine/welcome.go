@@ -213,7 +213,7 @@ type carried struct {
 // newestEpochs lists the accepted epochs that nothing has succeeded yet.
 func (e *Engine) newestEpochs() []protocol.EpochID {
 	var ids []protocol.EpochID
-	for _, s := range e.tips(anyEpoch) {
+	for _, s := range e.tips() {
 		if len(ids) < protocol.MaxHeads {
 			ids = append(ids, s.header.ID())
 		}
