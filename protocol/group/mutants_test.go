@@ -31,6 +31,7 @@ var mutants = []struct{ name, file, old, new string }{
 	{"removed phones leave", "resolve.go", "return !r.log.nodes[x].past.has(i) }) {\n\t\t\tcontinue", "return false }) {\n\t\t\tcontinue"},
 	{"readers issue epochs", "cover.go", "m.Suspended || m.Role < Author", "m.Suspended"},
 	{"removal does not beat an unseen add", "resolve.go", "if !r.log.nodes[i].past.has(x) {\n\t\t\treturn false", "if !r.log.nodes[i].past.has(x) {\n\t\t\treturn true"},
+	{"anybody chooses an organiser's keys", "members.go", "return 1\n\t\t}\n\t\treturn 0", "return 0\n\t\t}\n\t\treturn 0"},
 	{"paper does not stand", "weight.go", "if b.paperStandsOn(s, proposal) {", "if false {"},
 	{"any certified device votes", "quorum.go", "slices.Contains(s.organisers[n.op.Member], n.frame.Device) &&", "len(s.organisers[n.op.Member]) > 0 &&"},
 	{"paper counts for three", "quorum.go", "len(s.organisers) == 2 && s.recovery", "len(s.organisers) <= 3 && s.recovery"},
