@@ -31,3 +31,36 @@ func TestByHand20ReadersChooseNoKeysOfOrganisers(t *testing.T) {
 		t.Error("somebody without a voice chose the keys of an organiser's device")
 	}
 }
+
+// A phone whose owner was removed, and came back with another one, says no goodbye
+// for the owner.
+func TestByHand21RemovedPhonesDoNotLeaveForTheirOwner(t *testing.T) {
+	p := newPlot(t, "ab", "r")
+	p.names["r.2"], p.names["r.3"] = deviceOf(40, 1), deviceOf(40, 2)
+	in := p.op(p.who("a"), p.add(p.who("r")))
+	out := p.op(p.who("a"), RemoveMember{Target: p.id("r")}, in)
+	back := p.op(p.who("b"), p.add(p.who("r.2")), out)
+	p.op(p.who("r"), Leave{}, in)   // backdated
+	p.op(p.who("r"), Leave{}, back) // and not
+	p.want("members", p.members(), "abr")
+	third := p.op(p.who("r"), AddDevice(p.add(p.who("r.3"))), back) // by a device of its own
+	p.op(p.who("r.3"), Leave{}, third)
+	p.want("members", p.members(), "abr")
+	// The phone that is in does.
+	p.op(p.who("r.2"), Leave{}, back)
+	p.want("members", p.members(), "ab")
+}
+
+// Nor does a device that it added since take the new one out.
+func TestByHand22DevicesOfRemovedPhonesTakeNothingOut(t *testing.T) {
+	p := newPlot(t, "ab", "r")
+	p.names["r.2"], p.names["r.3"] = deviceOf(40, 1), deviceOf(40, 2)
+	in := p.op(p.who("a"), p.add(p.who("r")))
+	out := p.op(p.who("a"), RemoveMember{Target: p.id("r")}, in)
+	back := p.op(p.who("b"), p.add(p.who("r.2")), out)
+	third := p.op(p.who("r"), AddDevice(p.add(p.who("r.3"))), back)
+	p.op(p.who("r.3"), RemoveDevice{Device: p.who("r.2").dev()}, third)
+	if _, ok := p.log(t).Resolve().MemberOfDevice(p.who("r.2").dev()); !ok {
+		t.Error("the phone that is in was taken out")
+	}
+}
