@@ -64,3 +64,29 @@ func TestByHand22DevicesOfRemovedPhonesTakeNothingOut(t *testing.T) {
 		t.Error("the phone that is in was taken out")
 	}
 }
+
+// A stolen tablet that removed itself is out by its owner's word only: it goes on
+// removing the owner's devices until an organiser removes it, who may.
+func TestByHand24WhoRemovedItselfIsStillStopped(t *testing.T) {
+	p := newPlot(t, "ab", "r")
+	p.names["r.2"] = deviceOf(40, 1)
+	in := p.op(p.who("a"), p.add(p.who("r")))
+	second := p.op(p.who("r"), AddDevice(p.add(p.who("r.2"))), in)
+	self := p.op(p.who("r.2"), RemoveDevice{Device: p.who("r.2").dev()}, second)
+	drop := RemoveDevice{Device: p.who("r.2").dev()}
+	if err := p.log(t).Allows(p.who("r").dev(), p.id("r"), drop); err != ErrNotAllowed {
+		t.Errorf("a reader may: %v", err)
+	}
+	if err := p.log(t).Allows(p.who("a").dev(), p.id("a"), drop); err != nil {
+		t.Fatalf("an organiser may not: %v", err)
+	}
+	p.op(p.who("a"), drop, self)
+	p.again("r.2")
+	p.op(p.who("r.2"), RemoveDevice{Device: p.who("r").dev()}, second)
+	if _, ok := p.log(t).Resolve().MemberOfDevice(p.who("r").dev()); !ok {
+		t.Error("the tablet took the phone out")
+	}
+	if err := p.log(t).Allows(p.who("a").dev(), p.id("a"), drop); err != ErrNotMember {
+		t.Errorf("and once more: %v", err)
+	}
+}
