@@ -160,12 +160,29 @@ func (l *Log) allowedAdd(r *Roster, p AddMember) error {
 func (l *Log) allowedDrop(r *Roster, signer identity.DeviceID, m identity.MemberID, target identity.DeviceID) error {
 	owner, ok := r.MemberOfDevice(target)
 	if !ok {
-		return ErrNotMember
+		return l.allowedStop(r, signer, target)
 	}
 	if r.resolver.auth.operates(owner.ID, target) {
 		return ErrOrganiser
 	}
 	if !r.IsOrganiser(signer) && owner.ID != m {
+		return ErrNotAllowed
+	}
+	return nil
+}
+
+// allowedStop lets an organiser remove a device that is out by its owner's word
+// only: it may go on removing the owner's other devices.
+func (l *Log) allowedStop(r *Roster, signer, target identity.DeviceID) error {
+	owner, ok := r.MemberOfCert(target)
+	removed := slices.ContainsFunc(r.resolver.drops[target], func(i int) bool {
+		_, decided := l.nodes[i].payload.(Proposal)
+		return decided || r.resolver.valid(i)
+	})
+	if !ok || removed || !r.IsMember(owner) {
+		return ErrNotMember
+	}
+	if !r.IsOrganiser(signer) {
 		return ErrNotAllowed
 	}
 	return nil

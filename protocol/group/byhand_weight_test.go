@@ -85,3 +85,33 @@ func TestByHand19GrantedAgainStandsWithTheNewPhone(t *testing.T) {
 		}
 	}, "abcx")
 }
+
+// A spare that was a voting phone for a while, voted there and then took part in
+// what was decided instead, stands where it voted last and nowhere else.
+func TestByHand23DevicesTakeTheirVotesBack(t *testing.T) {
+	for n := range uint8(20) {
+		p := newPlot(t, "abcxy")
+		spare := p.second("b", "b.2")
+		set := p.decide("abcxy", p.start(), SetDevices{Target: p.id("b"), Devices: p.devicesOf("b.2")}, spare)
+		next := p.propose("c", set, policyOf(9+n))
+		for _, v := range []string{"c", "b.2", "x", "y"} {
+			p.vote(v, next)
+		}
+		e := p.propose("a", p.start(), Expel{Target: p.id("x")}, spare)
+		for _, v := range []string{"a", "b.2", "c", "x"} {
+			p.vote(v, e)
+		}
+		f := p.propose("c", e, Expel{Target: p.id("y")})
+		for _, v := range []string{"c", "a", "b"} {
+			p.vote(v, f)
+		}
+		p.want("before", p.organisers(), "abc")
+		late := p.propose("y", p.start(), policyOf(7))
+		more := p.propose("x", set, policyOf(6))
+		p.vote("x", late)
+		p.vote("y", late)
+		p.vote("x", more)
+		p.vote("y", more)
+		p.want("after", p.organisers(), "abc")
+	}
+}

@@ -38,12 +38,12 @@ func (r *resolver) takeClaims(list []int) {
 
 // takeOwnDrops adds the RemoveDevices that members sign for devices of their
 // own. One voids no other: two devices that remove each other are both out.
-func (r *resolver) takeOwnDrops(own []int) {
+func (r *resolver) takeOwnDrops(own []int, claims map[identity.DeviceID][]int) {
 	var valid []int
 	for _, i := range own {
 		n := &r.log.nodes[i]
 		d := n.payload.(RemoveDevice).Device
-		if r.isMember(n.op.Member) && r.owns(n.op.Member, d) && r.acts(i, r.claims[n.frame.Device]) {
+		if r.isMember(n.op.Member) && r.owns(n.op.Member, d) && r.acts(i, claims[n.frame.Device]) {
 			valid = append(valid, i)
 		}
 	}
@@ -71,14 +71,34 @@ func (r *resolver) owns(m identity.MemberID, d identity.DeviceID) bool {
 	return ok && o.member.ID() == m
 }
 
-// acts says whether an operation of a member for itself stands: its device was
-// added in its past (by an AddMember, or by one of those given), each removal of
-// member or device either had seen the operation or was answered by an add that
-// the operation had seen, and no suspension stops it.
+// standingClaims lists the AddDevices that act as far as organisers' removals go,
+// by device, in causal order: the device of who was removed does not bring in
+// another one by having seen the removal.
+func (r *resolver) standingClaims(list []int) map[identity.DeviceID][]int {
+	out := map[identity.DeviceID][]int{}
+	for _, i := range list {
+		n := &r.log.nodes[i]
+		if d := n.cert.Device.ID(); slices.Contains(r.claims[d], i) && r.acts(i, out[n.frame.Device]) {
+			out[d] = append(out[d], i)
+		}
+	}
+	return out
+}
+
+// acts says whether an operation of a member for itself stands: its device is
+// present, and no suspension stops it.
 func (r *resolver) acts(i int, added []int) bool {
+	return !r.auth.stopped(r.log.deed(i)) && r.present(i, added)
+}
+
+// present says whether the device that signed the operation was in: added in its
+// past (by an AddMember, or by one of those given), and each removal of member or
+// device either had seen the operation or was answered by an add that the operation
+// had seen.
+func (r *resolver) present(i int, added []int) bool {
 	n := &r.log.nodes[i]
 	m, d := n.op.Member, n.frame.Device
-	if !r.owns(m, d) || r.auth.stopped(r.log.deed(i)) {
+	if !r.owns(m, d) {
 		return false
 	}
 	saw := n.past.has

@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 
 	"github.com/palabre-app/palabre/identity"
@@ -168,21 +169,31 @@ func keyPackageOf(n *node) protocol.ItemID {
 	return protocol.ItemID{}
 }
 
-// packageOf is the key package of an operating device: of the operation that
-// certified it with the largest past, one with effect before one without. Zero
-// for a device of the Genesis.
+// packageOf is the key package of an operating device: of the operations that
+// certified it one with effect, else one that the newest decision which lists the
+// device had seen, and of these that with the largest past. So who has no voice
+// chooses no keys for an organiser. Zero for a device of the Genesis.
 func (r *resolver) packageOf(m identity.MemberID, d identity.DeviceID) protocol.ItemID {
 	if r.isFounders(m, d) {
 		return protocol.ItemID{}
 	}
-	best, bestValid := -1, false
+	listed := r.listing(m, d)
+	rank := func(i int) int {
+		switch {
+		case slices.Contains(r.addsOf[d], i):
+			return 2
+		case len(listed) > 0 && r.log.nodes[listed[len(listed)-1]].past.has(i):
+			return 1
+		}
+		return 0
+	}
+	best := -1
 	for _, x := range r.log.certs[d] {
 		if x.at < 0 || !r.view.has(x.at) || x.member.ID() != m {
 			continue
 		}
-		valid := slices.Contains(r.addsOf[d], x.at)
-		if best < 0 || valid && !bestValid || valid == bestValid && r.log.byPast(best, x.at) < 0 {
-			best, bestValid = x.at, valid
+		if best < 0 || cmp.Or(rank(best)-rank(x.at), r.log.byPast(best, x.at)) < 0 {
+			best = x.at
 		}
 	}
 	if best < 0 {

@@ -15,6 +15,7 @@ type slowRoster struct {
 	fixed  map[identity.DeviceID]identity.DeviceCert // by Genesis and listing decisions
 	adds   []protocol.OpID                           // valid AddMembers, not void
 	claims []protocol.OpID                           // AddDevices, not void
+	leaves []protocol.OpID                           // departures of devices that are present
 	own    []protocol.OpID                           // own removals that act
 	added  []protocol.OpID                           // valid AddDevices
 }
@@ -60,14 +61,23 @@ func (s *slow) roster() *slowRoster {
 			r.claims = append(r.claims, a)
 		}
 	}
+	slices.SortFunc(r.claims, func(a, b protocol.OpID) int { return len(s.past[a]) - len(s.past[b]) })
+	var leaves []protocol.OpID
+	held := r.held()
+	for id, o := range s.ops {
+		if _, ok := o.what.(Leave); ok && !r.organiser(o.Member) && !s.repudiated(protocol.ItemID(id)) && r.present(id, held, r.dropsBy(o.dev)) {
+			leaves = append(leaves, id)
+		}
+	}
+	r.leaves = leaves
+	held = r.held()
 	for id, o := range s.ops {
 		p, ok := o.what.(RemoveDevice)
 		if ok && !r.operating(p.Device) && !s.valid(s.deedOf(id)) && r.member(o.Member) && r.mine(o.Member, p.Device) &&
-			r.acts(id, r.claims, r.dropsBy(o.dev)) {
+			r.acts(id, held, r.dropsBy(o.dev)) {
 			r.own = append(r.own, id)
 		}
 	}
-	slices.SortFunc(r.claims, func(a, b protocol.OpID) int { return len(s.past[a]) - len(s.past[b]) })
 	for _, a := range r.claims {
 		o := s.ops[a]
 		if r.member(o.Member) && r.acts(a, r.added, r.dropsOf(o.dev)) {
@@ -159,10 +169,19 @@ func (r *slowRoster) removalsOf(m identity.MemberID) []protocol.OpID {
 			out = append(out, x)
 		}
 	}
-	for id, o := range r.ops {
-		if _, ok := o.what.(Leave); ok && o.Member == m && !r.repudiated(protocol.ItemID(id)) &&
-			!slices.ContainsFunc(r.dropsBy(o.dev), func(x protocol.OpID) bool { return !r.past[x][id] }) {
-			out = append(out, id)
+	for _, x := range r.leaves {
+		if r.ops[x].Member == m {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// held lists the claims that act as far as organisers' removals go.
+func (r *slowRoster) held() (out []protocol.OpID) {
+	for _, a := range r.claims {
+		if r.acts(a, out, r.dropsBy(r.ops[a].dev)) {
+			out = append(out, a)
 		}
 	}
 	return out
@@ -198,8 +217,12 @@ func (r *slowRoster) mine(m identity.MemberID, d identity.DeviceID) bool {
 
 // acts is section 6.6.
 func (r *slowRoster) acts(x protocol.OpID, addDevices, drops []protocol.OpID) bool {
+	return !r.stopped(r.deedOf(x)) && r.present(x, addDevices, drops)
+}
+
+func (r *slowRoster) present(x protocol.OpID, addDevices, drops []protocol.OpID) bool {
 	o := r.ops[x]
-	if !r.mine(o.Member, o.dev) || r.stopped(r.deedOf(x)) {
+	if !r.mine(o.Member, o.dev) {
 		return false
 	}
 	var adding []protocol.OpID

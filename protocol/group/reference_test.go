@@ -326,6 +326,20 @@ func (s *slow) papered(st slowState, q protocol.OpID) bool {
 	return false
 }
 
+// hasVoice says whether a device is a voting one as of st, or by what leads to
+// something that it voted for.
+func (s *slow) hasVoice(st slowState, m identity.MemberID, d identity.DeviceID) bool {
+	if slices.Contains(st.org[m], d) {
+		return true
+	}
+	for _, o := range s.ops {
+		if v, ok := o.what.(Vote); ok && o.Member == m && o.dev == d && s.speaks(st, m, d, v.Proposal) {
+			return true
+		}
+	}
+	return false
+}
+
 // speaks says whether a vote for q by d has a voice for m: d is a voting device as
 // of st, or by a decision on the way to q.
 func (s *slow) speaks(st slowState, m identity.MemberID, d identity.DeviceID, q protocol.OpID) bool {
@@ -388,7 +402,7 @@ func (s *slow) last(st slowState, m identity.MemberID, without map[identity.Devi
 	found := map[protocol.OpID]bool{}
 	for _, o := range s.ops {
 		v, ok := o.what.(Vote)
-		if !ok || o.Member != m || without[o.dev] || v.Seq < top || !s.speaks(st, m, o.dev, v.Proposal) {
+		if !ok || o.Member != m || without[o.dev] || v.Seq < top || !s.hasVoice(st, m, o.dev) {
 			continue
 		}
 		if v.Seq > top {

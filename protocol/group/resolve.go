@@ -49,9 +49,9 @@ func (l *Log) resolve(view set) *Roster {
 	s := r.sort(view)
 	r.takeDecisions()
 	r.takeAdds(s.adds)
-	r.takeLeaves(s.leaves)
 	r.takeClaims(s.addDevices)
-	r.takeOwnDrops(s.own)
+	r.takeLeaves(s.leaves, r.standingClaims(s.addDevices))
+	r.takeOwnDrops(s.own, r.standingClaims(s.addDevices))
 	r.takeAddDevices(s.addDevices)
 	return r.roster()
 }
@@ -191,18 +191,20 @@ func (r *resolver) certified() map[identity.DeviceID]owner {
 	return out
 }
 
-// takeLeaves adds the departures of who does not organise. Only an organiser's
-// removal of the signing device that had not seen it, or a quorum, voids one.
-func (r *resolver) takeLeaves(leaves []int) {
+// takeLeaves adds the departures of who does not organise. The device must be in
+// as far as organisers decide: one that they removed, with its owner or alone, says
+// no goodbye for an owner who came back with another. No departure bears on another.
+func (r *resolver) takeLeaves(leaves []int, claims map[identity.DeviceID][]int) {
+	var valid []int
 	for _, i := range leaves {
 		n := &r.log.nodes[i]
-		if r.auth.organises(n.op.Member) || r.auth.repudiated[protocol.ItemID(n.id)] {
-			continue
+		if !r.auth.organises(n.op.Member) && !r.auth.repudiated[protocol.ItemID(n.id)] && r.present(i, claims[n.frame.Device]) {
+			valid = append(valid, i)
 		}
-		if slices.ContainsFunc(r.drops[n.frame.Device], func(x int) bool { return !r.log.nodes[x].past.has(i) }) {
-			continue
-		}
-		r.removes[n.op.Member] = append(r.removes[n.op.Member], i)
+	}
+	for _, i := range valid {
+		m := r.log.nodes[i].op.Member
+		r.removes[m] = append(r.removes[m], i)
 	}
 }
 

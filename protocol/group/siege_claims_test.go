@@ -61,6 +61,9 @@ func (s *siege) recover() bool {
 			continue
 		}
 		for _, x := range s.hotOnes() {
+			if _, in := s.log.Resolve().MemberOfDevice(x); !in && s.who[x][0] == friendTwo {
+				continue // removed with its owner; one that removed itself is not
+			}
 			s.seeAll(p)
 			s.sign(p, d, RemoveDevice{Device: x}, s.heads(p)...)
 		}
@@ -279,11 +282,21 @@ func (s *siege) loseOldPhones() {
 	}
 }
 
+// votingStolen says whether a device that votes, or did, is in the attackers' hands.
+func (s *siege) votingStolen() bool {
+	for d := range s.hot {
+		if w := s.who[d]; w[0] < s.organisers && w[1] != tablet {
+			return true
+		}
+	}
+	return false
+}
+
 // always is what holds at any time: nothing is decided without an honest voice,
 // and one hostile phone holds one other.
 func (s *siege) always() string {
 	r := s.log.Resolve()
-	if len(s.hot) == 0 {
+	if !s.votingStolen() {
 		at := s.founding()
 		for _, d := range r.Decisions() {
 			hostile := 0

@@ -27,6 +27,12 @@ func (s *siege) prologue() {
 			s.sign(0, phone, s.add(p, phone, true), s.heads(0)...)
 		}
 	}
+	if s.chance(3) { // whose phone was stolen, and who came back with another
+		for _, what := range []Payload{s.add(friendTwo, phone, true), RemoveMember{Target: s.ids[friendTwo]}, s.add(friendTwo, spare, true)} {
+			s.sign(0, phone, what, s.heads(0)...)
+		}
+		s.hot[s.dev[friendTwo][phone]] = true
+	}
 	for p := 1; p < s.organisers; p++ {
 		s.meet(0, p)
 	}

@@ -50,19 +50,26 @@ func (b *ballots) standsOn(s *standing, m identity.MemberID, proposal int) bool 
 }
 
 // spoken lists the member's votes by devices that have a voice: voting devices as
-// of the standing, or of the branch on which they vote. So neither a phone that
-// never voted nor one that was replaced before speaks for its owner.
+// of the standing, and those that a branch on which they voted made voting ones.
+// So neither a phone that never voted nor one that was replaced before speaks for
+// its owner. All votes of such a device count: it takes its own back.
 func (b *ballots) spoken(s *standing, m identity.MemberID) (out []int) {
-	voting := map[protocol.OpID][]identity.DeviceID{}
+	voices := slices.Clone(s.organisers[m])
+	tried := map[protocol.OpID][]identity.DeviceID{}
 	for _, v := range b.byMember[m] {
 		n := &b.log.nodes[v]
 		id := n.payload.(Vote).Proposal
-		list, ok := voting[id]
+		list, ok := tried[id]
 		if !ok {
 			list = b.along(s, m, b.path(s.last, -1, id)).listed
-			voting[id] = list
+			tried[id] = list
 		}
 		if slices.Contains(list, n.frame.Device) {
+			voices = append(voices, n.frame.Device)
+		}
+	}
+	for _, v := range b.byMember[m] {
+		if slices.Contains(voices, b.log.nodes[v].frame.Device) {
 			out = append(out, v)
 		}
 	}
