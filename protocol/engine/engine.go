@@ -89,18 +89,19 @@ type Engine struct {
 	join      *joinState                      // not nil until the Welcome came
 	addresses presence
 
-	peers   map[Peer]*peer
-	wants   map[protocol.EnvelopeID]*want
-	refused map[protocol.EnvelopeID]bool
-	planned plans
-	repair  repair
-	rejects rejections
-	lineage lineage
-	version uint64 // counts what the choice of the sending epoch depends on
-	chosen  uint64
-	senders map[senderKey]bool // chains that this Ready must store
-	shares  map[senderKey]int  // bytes that a device's envelopes in an epoch took here
-	charged map[senderKey]bool // shares that this Ready must store
+	peers     map[Peer]*peer
+	wants     map[protocol.EnvelopeID]*want
+	refused   map[protocol.EnvelopeID]bool
+	planned   plans
+	repair    repair
+	rejects   rejections
+	lineage   lineage
+	version   uint64 // counts what the choice of the sending epoch depends on
+	chosen    uint64
+	senders   map[senderKey]bool // chains that this Ready must store
+	shares    map[share]int      // bytes that a device's envelopes in an epoch took here
+	charged   map[share]bool     // shares that this Ready must store
+	strangers strangers
 
 	waitingBytes int
 	shredded     protocol.Day
