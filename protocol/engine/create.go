@@ -73,7 +73,7 @@ func newEngine(cfg Config, id protocol.GroupID, now Time) *Engine {
 		epochs: map[protocol.EpochID]*epochState{}, mailboxes: map[protocol.MailboxID]place{},
 		held: newEnvelopes(), items: map[protocol.ContentID]*item{},
 		amended: map[protocol.ContentID]bool{}, late: map[protocol.ContentID]lateItem{}, chains: map[identity.DeviceID]*chain{},
-		waiting: map[protocol.EnvelopeID]int{}, shares: map[senderKey]int{}, charged: map[senderKey]bool{}, invites: map[protocol.InviteID]*invite{},
+		waiting: map[protocol.EnvelopeID]int{}, shares: map[share]int{}, charged: map[share]bool{}, invites: map[protocol.InviteID]*invite{},
 		requests: map[requestID]*request{}, rescue: map[protocol.MailboxID][][]byte{},
 		peers: map[Peer]*peer{}, wants: map[protocol.EnvelopeID]*want{}, refused: map[protocol.EnvelopeID]bool{},
 		seeds: map[identity.DeviceID][]*seed{}, rescued: map[identity.DeviceID]rescued{}, unsentOf: map[protocol.EnvelopeID]protocol.ContentID{}, seedsFor: seedWatch{operated: true},

@@ -92,19 +92,20 @@ type Engine struct {
 	unsentOf  map[protocol.EnvelopeID]protocol.ContentID // what own envelopes carry that nobody took
 	rescued   map[identity.DeviceID]rescued              // what was sealed for who came with a rescue key
 
-	peers   map[Peer]*peer
-	wants   map[protocol.EnvelopeID]*want
-	refused map[protocol.EnvelopeID]bool
-	planned plans
-	repair  repair
-	pages   pages
-	rejects rejections
-	lineage lineage
-	version uint64 // counts what the choice of the sending epoch depends on
-	chosen  uint64
-	senders map[senderKey]bool // chains that this Ready must store
-	shares  map[senderKey]int  // bytes that a device's envelopes in an epoch took here
-	charged map[senderKey]bool // shares that this Ready must store
+	peers     map[Peer]*peer
+	wants     map[protocol.EnvelopeID]*want
+	refused   map[protocol.EnvelopeID]bool
+	planned   plans
+	repair    repair
+	pages     pages
+	rejects   rejections
+	lineage   lineage
+	version   uint64 // counts what the choice of the sending epoch depends on
+	chosen    uint64
+	senders   map[senderKey]bool // chains that this Ready must store
+	shares    map[share]int      // bytes that a device's envelopes in an epoch took here
+	charged   map[share]bool     // shares that this Ready must store
+	strangers strangers
 
 	waitingBytes int
 	shredded     protocol.Day

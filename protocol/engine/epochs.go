@@ -400,9 +400,9 @@ func (e *Engine) sortedEpochs() []*epochState {
 }
 
 // firstDay is the first day for which an epoch has a common mailbox: clocks
-// differ by up to two days.
+// differ by up to two days. What its issuer writes of its time does not put it off.
 func firstDay(s *epochState) protocol.Day {
-	day := protocol.DayOf(s.header.Core.CreatedAt)
+	day := min(protocol.DayOf(s.header.Core.CreatedAt), s.arrived.Day())
 	return day - min(day, 2)
 }
 

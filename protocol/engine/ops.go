@@ -41,6 +41,7 @@ func (e *Engine) applyOp(f protocol.Frame) (protocol.Verdict, error) {
 		return protocol.Accept, nil
 	}
 	e.version++
+	clear(e.refused) // what had no room, or nobody to answer for it, may be asked for again
 	e.rejudge, e.retry, e.gateStale = true, true, true
 	e.ring.Follow(e.log.Resolve())
 	e.tellMembers(before, e.log.Resolve())

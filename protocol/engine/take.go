@@ -51,7 +51,8 @@ func (e *Engine) take(envelope []byte) protocol.Verdict {
 		return protocol.Reject // what is for the organisers lies there and nowhere else
 	}
 	n := entry{epoch: at.epoch, day: at.day, id: protocol.IDOf(envelope), kind: f.Kind, item: [16]byte(item[:16])}
-	if !e.fits(at.epoch, f, len(envelope)) {
+	_, known := e.devicePublic(f.Device)
+	if !e.fits(at.epoch, f, len(envelope)) || !known && !e.hasRoom(len(envelope)) {
 		return protocol.Ignore
 	}
 	v, err := e.apply(f, &n)
@@ -64,8 +65,14 @@ func (e *Engine) take(envelope []byte) protocol.Verdict {
 		return v
 	case n.shred != 0 && n.shred <= e.now.Day():
 		return protocol.Ignore // it was shredded long ago, and somebody repeats it
-	default:
-		e.charge(at.epoch, f, len(envelope))
+	}
+	if known {
+		e.charge(at.epoch, f, len(envelope)) // also what is held: it is signed
+	} else {
+		e.strangers.taken += len(envelope)
+		if errors.Is(err, errUnjudged) {
+			e.noteStranger(n.id, len(envelope))
+		}
 	}
 	e.keep(n, envelope)
 	e.announce(n)
@@ -199,7 +206,8 @@ func (e *Engine) retryWaiting() (bool, error) {
 		if err != nil {
 			continue
 		}
-		if !e.fits(n.epoch, f, len(envelope)) {
+		_, stranger := e.strangers.held[id]
+		if stranger && !e.fits(n.epoch, f, len(envelope)) {
 			e.settleWaiting(id)
 			e.forget(n)
 			continue
@@ -207,6 +215,9 @@ func (e *Engine) retryWaiting() (bool, error) {
 		before := n
 		v, err := e.apply(f, &n)
 		if errors.Is(err, errUnjudged) {
+			if _, known := e.devicePublic(f.Device); !known {
+				e.noteStranger(id, len(envelope)) // it was held before the start
+			}
 			continue
 		}
 		did = true
@@ -215,7 +226,9 @@ func (e *Engine) retryWaiting() (bool, error) {
 			e.forget(before)
 			continue
 		}
-		e.charge(n.epoch, f, len(envelope))
+		if stranger {
+			e.charge(n.epoch, f, len(envelope))
+		}
 		if n.shred != before.shred {
 			e.forget(before)
 			e.keep(n, envelope)

@@ -1,0 +1,179 @@
+package enginetest
+
+import (
+	"math"
+	"testing"
+
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/engine"
+	"github.com/palabre-app/palabre/protocol/epoch"
+)
+
+// Row 71: a seized organiser's phone issues epochs without end and without a
+// reason, or with one that it invented. The group is not moved by it, phones do
+// not fill up, and it can remove and be rid of whom it wants.
+func TestRacingEpochs(t *testing.T) {
+	const many = 200
+	day := int64(protocol.DaySeconds)
+	for _, c := range []struct {
+		name  string
+		moves uint32 // by how many generations the group may be moved
+		race  func(x *seized, all []*Node)
+	}{
+		{"one after another without a reason", 0, func(x *seized, all []*Node) {
+			under := x.last
+			for range many {
+				f, h := x.issue(x.draft(under))
+				x.give(under, all, f)
+				under = h
+			}
+		}},
+		{"beside one another without a reason", 0, func(x *seized, all []*Node) {
+			for range many {
+				f, _ := x.issue(x.draft(x.last))
+				x.give(x.last, all, f)
+			}
+		}},
+		{"two under one number", 1, func(x *seized, all []*Node) {
+			h := x.heal()
+			for range 2 {
+				d := x.draft(x.last)
+				d.Seq, d.Heals = 7, []protocol.ItemID{h.ID(x.n.id)}
+				f, _ := x.issue(d)
+				x.give(x.last, all, h, f)
+			}
+		}},
+		{"each with a heal of its own", 9, func(x *seized, all []*Node) {
+			under := x.last
+			for range 40 {
+				u := x.heal()
+				d := x.draft(under)
+				d.Heals = []protocol.ItemID{u.ID(x.n.id)}
+				f, h := x.issue(d)
+				x.give(under, all, u, f)
+				under = h
+			}
+		}},
+		{"two heals by turns", 2, func(x *seized, all []*Node) {
+			u := []protocol.Frame{x.heal(), x.heal()}
+			x.give(x.last, all, u...)
+			under := x.last
+			for i := range 40 {
+				d := x.draft(under)
+				d.Heals = []protocol.ItemID{u[i%2].ID(x.n.id)}
+				f, h := x.issue(d)
+				x.give(under, all, f)
+				under = h
+			}
+		}},
+		{"long ago, so that a period is over", 0, func(x *seized, all []*Node) {
+			under := x.last
+			for i := range 40 {
+				d := x.draft(under)
+				if i%2 == 0 {
+					d.CreatedAt = day
+				}
+				f, h := x.issue(d)
+				x.give(under, all, f)
+				under = h
+			}
+		}},
+		{"in a hundred years", 1, func(x *seized, all []*Node) {
+			u := x.heal()
+			d := x.draft(x.last)
+			d.Heals, d.CreatedAt = []protocol.ItemID{u.ID(x.n.id)}, x.w.Now.Unix()+100*365*day
+			f, _ := x.issue(d)
+			x.give(x.last, all, u, f)
+		}},
+		{"on parents that nobody has, for nobody else", 0, func(x *seized, all []*Node) {
+			for i := range 60 {
+				d := x.draft(x.last)
+				d.Parents = []epoch.Parent{{ID: protocol.EpochID{1, byte(i)}, Gen: x.last.Core.Gen}}
+				d.Recipients = only(d.Recipients, x.n)
+				f, _ := x.issue(d)
+				x.give(x.last, all, f)
+			}
+		}},
+		{"on operations that nobody has", 0, func(x *seized, all []*Node) {
+			for i := range 60 {
+				d := x.draft(x.last)
+				d.GovHeads = []protocol.OpID{{1, byte(i)}}
+				f, _ := x.issue(d)
+				x.give(x.last, all, f)
+			}
+		}},
+		{"on a parent that nobody has", 0, func(x *seized, all []*Node) {
+			for i := range 40 {
+				d := x.draft(x.last)
+				d.Parents = []epoch.Parent{{ID: protocol.EpochID{2, byte(i)}, Gen: x.last.Core.Gen + uint32(i)}}
+				f, _ := x.issue(d)
+				x.give(x.last, all, f)
+			}
+		}},
+		{"on the last generation that there is", 1, func(x *seized, all []*Node) {
+			u := x.heal()
+			d := x.draft(x.last)
+			d.Heals = []protocol.ItemID{u.ID(x.n.id)}
+			for i := range protocol.MaxEpochParents - 1 {
+				d.Parents = append(d.Parents, epoch.Parent{ID: protocol.EpochID{3, byte(i)}, Gen: math.MaxUint32 - 1})
+			}
+			f, _ := x.issue(d)
+			x.give(x.last, all, u, f)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w, x, ben, cam, dia, eve := heldUp(t)
+			all := []*Node{ben, cam, dia, eve}
+			gen, before := ben.epoch(), dia.Store.size()
+			c.race(x, all)
+			must(t, w.Run(engine.Seconds(60)))
+			talk(t, w, "pendant", all...)
+			for _, n := range all {
+				if n.epoch() != ben.epoch() || n.epoch() > gen+c.moves {
+					t.Errorf("%s is at epoch %d, ben at %d; it was %d", n.Name, n.epoch(), ben.epoch(), gen)
+				}
+			}
+			if grown := dia.Store.size() - before; grown > 3<<20 {
+				t.Errorf("a reader stores %d bytes more", grown)
+			} else {
+				t.Logf("%d bytes more, %d epochs, generation %d, was %d", grown, len(dia.Store.rows[tableOfEpochs]), dia.epoch(), gen)
+			}
+			must(t, ben.Remove(eve))
+			must(t, w.Run(engine.Seconds(30)))
+			talk(t, w, "sans eve", ben, cam, dia)
+			settledWithout(t, w, x, ben, cam, ben, cam, dia)
+			// The next period comes as ever.
+			gen = ben.epoch()
+			alone(t, w, engine.Seconds(8*day))
+			must(t, w.Run(engine.Seconds(400)))
+			for _, n := range []*Node{ben, cam, dia} {
+				if n.epoch() <= gen || n.epoch() > gen+2 {
+					t.Errorf("%s is at epoch %d after a period, ben at %d, it was %d", n.Name, n.epoch(), ben.epoch(), gen)
+				}
+			}
+			must(t, w.Check())
+		})
+	}
+}
+
+// only keeps one person's devices.
+func only(list []epoch.Recipient, n *Node) (out []epoch.Recipient) {
+	for _, r := range list {
+		if r.Member == n.member {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// alone lets time pass without links, and without the work of them.
+func alone(t *testing.T, w *World, d engine.Time) {
+	t.Helper()
+	for _, a := range w.nodes {
+		for _, b := range w.nodes {
+			w.Cut(a, b)
+		}
+	}
+	must(t, w.Run(d))
+	clear(w.cuts)
+}
