@@ -20,8 +20,8 @@ var (
 	authorSpread = Seconds(240)
 )
 
-// maxAuthored bounds the epochs of one author's device that were taken in and
-// count for nothing, at least yet.
+// maxAuthored bounds the epochs of one author's device that were taken in and that
+// count for nothing, at least yet, or that nothing has succeeded.
 const maxAuthored = 4
 
 // authors says whether this device may renew the keys in the organisers' place:
@@ -71,14 +71,15 @@ func (e *Engine) authorNeedsEpoch() bool {
 }
 
 // counts says whether an accepted epoch is more than readable: whether others may
-// follow it. Of an author's epoch that asks that it does what an author's may.
+// follow it. Of an author's epoch that asks that it stands and does what an
+// author's may.
 func (e *Engine) counts(s *epochState) bool {
 	if !s.accepted || !s.header.Core.ByAuthor() {
 		return s.accepted
 	}
 	if s.weighed != e.version+1 {
 		s.weighed = e.version + 1
-		s.author = (s.exact || s.keys != nil) && e.authorMight(s) && e.isExact(s)
+		s.author = (s.exact || s.keys != nil) && e.standsNow(s) && e.authorMight(s) && e.isExact(s)
 	}
 	return s.author
 }
@@ -132,11 +133,12 @@ func idOf(h *epoch.Header) []byte {
 }
 
 // authoredRoom says whether another epoch of an author's device is taken in: one
-// device must not fill the others' disks with epochs that count for nothing.
+// device must not fill the others' disks, nor make them change keys again and again.
 func (e *Engine) authoredRoom(h *epoch.Header) bool {
 	n := 0
-	for _, s := range e.epochs {
-		if s.header.Core.ByAuthor() && s.header.Device == h.Device && !e.counts(s) {
+	succeeded := e.succeeded()
+	for id, s := range e.epochs {
+		if s.header.Core.ByAuthor() && s.header.Device == h.Device && (!e.counts(s) || !succeeded[id]) {
 			n++
 		}
 	}

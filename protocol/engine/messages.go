@@ -153,7 +153,8 @@ func isName(t protocol.ContentType) bool {
 // to, zero for names.
 func (e *Engine) show(id protocol.ContentID, d identity.DeviceID, c protocol.Content, author group.Member) protocol.ContentID {
 	it := &item{author: author.ID, device: d, seq: c.DevSeq, content: c}
-	if old := e.items[id]; old != nil {
+	old := e.items[id]
+	if old != nil {
 		it.shred, it.notice = old.shred, old.notice
 		if old.full {
 			e.full--
@@ -186,7 +187,10 @@ func (e *Engine) show(id protocol.ContentID, d identity.DeviceID, c protocol.Con
 	}
 	switch {
 	case change.Notice == protocol.ContentID{}:
-		e.deliver(Event{Kind: EventMembers, ID: author.ID.String()})
+		// A name can come twice, apart from the message and with it.
+		if old == nil || old.full || old.standing != it.standing {
+			e.deliver(Event{Kind: EventMembers, ID: author.ID.String()})
+		}
 	case change.Notice == id:
 		e.deliver(Event{Kind: EventNotice, ID: id.String(), Own: d == e.self.deviceID})
 	default:

@@ -22,7 +22,12 @@ const (
 // circle is a group of Ana, who organises, and of those named, come to rest.
 func circle(t *testing.T, p group.Policy, names ...string) (w *World, ana *Node, others []*Node) {
 	t.Helper()
-	w = NewWorld(45)
+	return circleOf(t, 45, p, names...)
+}
+
+func circleOf(t *testing.T, seed uint64, p group.Policy, names ...string) (w *World, ana *Node, others []*Node) {
+	t.Helper()
+	w = NewWorld(seed)
 	ana = w.Add("ana")
 	must(t, ana.Found("Jardin", p))
 	l, err := ana.Invite(engine.InviteParams{Uses: len(names), AutoApprove: true})
@@ -154,6 +159,32 @@ func TestAuthorRenewsTheKeys(t *testing.T) {
 		}
 	}
 	must(t, w.Check())
+}
+
+// TestAuthorsWaitAndGiveWay: whatever is drawn, no author issues in the first
+// minute and one does within five, and an organiser's epoch goes before it.
+func TestAuthorsWaitAndGiveWay(t *testing.T) {
+	for seed := range uint64(8) {
+		w, ana, others := circleOf(t, seed, group.DefaultPolicy(10), "ben", "cam", "dia")
+		ben, cam := others[0], others[1]
+		ops := lonely(t, w, ana, func() error { return ana.Remove(others[2]) })
+		carry(t, ben, ops)
+		must(t, w.Run(engine.Seconds(beforeAuthors)))
+		if !ben.Engine.Waiting() || !cam.Engine.Waiting() {
+			t.Errorf("seed %d: an author did not wait", seed)
+		}
+		must(t, w.Run(engine.Seconds(afterAuthors-beforeAuthors+5)))
+		if h := newestHeader(t, ben); !h.Core.ByAuthor() || h.ID() != newestHeader(t, cam).ID() {
+			t.Errorf("seed %d: ben is at an author's epoch: %t", seed, h.Core.ByAuthor())
+		}
+		must(t, w.HealAll())
+		must(t, w.Run(engine.Seconds(200)))
+		for _, n := range []*Node{ana, ben, cam} {
+			if h := newestHeader(t, n); h.Core.Issuer != ana.member {
+				t.Errorf("seed %d: %s does not send in the organiser's epoch", seed, n.Name)
+			}
+		}
+	}
 }
 
 // TestOrganiserRenewsAfterAuthor: somebody leaves while no organiser is there. The
@@ -310,8 +341,8 @@ func TestOnlyWhoMayPostRenews(t *testing.T) {
 	w.Cut(cam, ben)
 	carry(t, ben, ops)
 	must(t, w.Run(engine.Seconds(2*afterAuthors)))
-	if !ben.Engine.Waiting() {
-		t.Fatal("a reader renewed the keys")
+	if n := len(headers(t, ben)); n != 1 || !ben.Engine.Waiting() {
+		t.Fatalf("a reader renewed the keys: %d epochs", n)
 	}
 	must(t, w.healBut(ana))
 	must(t, w.Run(engine.Seconds(2*afterAuthors)))
