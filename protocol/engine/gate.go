@@ -6,7 +6,9 @@ import (
 	"github.com/palabre-app/palabre/protocol/epoch"
 )
 
-// maxDialKeys is how many keys a dialler tries, newest first.
+// maxDialKeys is how many keys a dialler tries, newest first: the newest three,
+// one from the middle and the oldest. Who renewed keys more often than that since
+// they last met has only old ones in common.
 const maxDialKeys = 5
 
 // maxGateKeys is how many keys the gate accepts.
@@ -53,7 +55,9 @@ func (e *Engine) gate() *Gate {
 		if len(g.Accept) < maxGateKeys/2 {
 			g.Accept = append(g.Accept, k)
 		}
-		if len(g.Dial) < maxDialKeys {
+	}
+	for i, k := range g.Accept {
+		if n := len(g.Accept); i < maxDialKeys-2 || i == (maxDialKeys-3+n)/2 || i == n-1 {
 			g.Dial = append(g.Dial, k)
 		}
 	}

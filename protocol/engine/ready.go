@@ -94,7 +94,7 @@ type Outgoing struct {
 // gate needs to judge a device signature. It is immutable.
 type Gate struct {
 	Accept  []GateKey
-	Dial    []GateKey // newest first, at most 5
+	Dial    []GateKey // newest first, at most 5: the newest and some older ones
 	Device  identity.DeviceKey
 	Devices map[identity.DeviceID]identity.DevicePublic // whom an older key admits
 }
