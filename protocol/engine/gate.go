@@ -6,8 +6,9 @@ import (
 	"github.com/palabre-app/palabre/protocol/epoch"
 )
 
-// maxDialKeys is how many net keys a dialler tries, newest first; after them it
-// tries its newest rescue keys.
+// maxDialKeys is how many net keys a dialler tries: the newest three, one from the
+// middle and the oldest. Who renewed keys more often than that since they last met
+// has only old ones in common. After them it tries its newest rescue keys.
 const (
 	maxDialKeys   = 5
 	maxDialRescue = 2
@@ -57,7 +58,9 @@ func (e *Engine) gate() *Gate {
 		if len(g.Accept) < maxGateKeys/2 {
 			g.Accept = append(g.Accept, k)
 		}
-		if len(g.Dial) < maxDialKeys {
+	}
+	for i, k := range g.Accept {
+		if n := len(g.Accept); i < maxDialKeys-2 || i == (maxDialKeys-3+n)/2 || i == n-1 {
 			g.Dial = append(g.Dial, k)
 		}
 	}

@@ -309,7 +309,7 @@ func (e *Engine) newestHeldBy(d identity.DeviceID) *epochState {
 func (e *Engine) laneUnder(parent *epochState) *epoch.Mailbox {
 	for _, lane := range parent.header.Core.Lanes {
 		for i := range e.private {
-			if e.private[i].lane.Public() == lane {
+			if e.private[i].public == lane {
 				return epoch.LaneMailbox(parent.keys.Net(), lane)
 			}
 		}
@@ -317,31 +317,42 @@ func (e *Engine) laneUnder(parent *epochState) *epoch.Mailbox {
 	return nil
 }
 
-// sealAgain seals under a new epoch what its parents' mailboxes hold of
-// operations and keys that the parents' own heads do not cover, so that nobody
-// is blocked by something sealed under an epoch that he never had.
+// sealAgain seals under a new epoch the operations that the heads of some parent
+// do not cover, and the keys that are kept of each device, so that nobody is
+// blocked by something sealed under an epoch that he never had: of two parents
+// most members held only one.
 func (e *Engine) sealAgain(s *epochState, parents []*epochState) error {
-	var heads []protocol.OpID
 	for _, p := range parents {
-		heads = append(heads, p.header.Core.GovHeads...)
-	}
-	ops, err := e.log.Between(heads, s.header.Core.GovHeads)
-	if err != nil {
-		return err
-	}
-	for _, f := range ops {
-		if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
+		ops, err := e.log.Between(p.header.Core.GovHeads, s.header.Core.GovHeads)
+		if err != nil {
 			return err
 		}
-	}
-	for _, p := range parents {
-		for _, n := range e.held.ofEpoch(p.header.ID(), entry.isKey) {
-			f, _, err := e.frameOf(n)
-			if err != nil {
-				return err
-			}
+		for _, f := range ops {
 			if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
 				return err
+			}
+		}
+	}
+	return e.sealKeptKeys(s, parents)
+}
+
+// sealKeptKeys seals under a new epoch the kept updates of each device, and what
+// its parents' mailboxes hold of keys that count still.
+func (e *Engine) sealKeptKeys(s *epochState, parents []*epochState) error {
+	for _, m := range e.log.Resolve().Members() {
+		for _, d := range m.Devices {
+			for _, f := range e.ring.Frames(d.ID) {
+				id := f.ID(e.id)
+				again := f.Kind == protocol.KindKeyUpdate && s.header.Core.Inline()
+				for _, p := range parents {
+					again = again || e.held.hasItem(p.header.ID(), id, false)
+				}
+				if !again {
+					continue
+				}
+				if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
+					return err
+				}
 			}
 		}
 	}

@@ -33,8 +33,9 @@ type kemKey struct {
 	gone    bool // the KEM key is erased; the lane is kept while an epoch lists it
 	kem     epoch.KEMPrivate
 	lane    epoch.MailKey
-	frame   protocol.ItemID // the key package or KeyUpdate that published it
-	used    Time            // when a box was opened with it; 0: not yet
+	public  protocol.LanePublic // of the lane: to compute it costs a signature's time
+	frame   protocol.ItemID     // the key package or KeyUpdate that published it
+	used    Time                // when a box was opened with it; 0: not yet
 	ackedBy []identity.DeviceID
 }
 
@@ -65,6 +66,8 @@ func (e *Engine) loadKEM(value []byte) error {
 	e.planned.rekey = r.Used != 0 // the newest row is the last one
 	e.private = append(e.private, kemKey{counter: r.Counter, kem: epoch.KEMPrivateFromSeed(r.KEM),
 		lane: epoch.MailKeyFromSeed(r.Lane), frame: r.Frame, used: Time(r.Used), gone: r.Gone})
+	k := &e.private[len(e.private)-1]
+	k.public = k.lane.Public()
 	return nil
 }
 
@@ -80,6 +83,7 @@ func newKEM(random io.Reader, counter uint64) (kemKey, error) {
 		return kemKey{}, err
 	}
 	k.lane = epoch.MailKeyFromSeed(seed)
+	k.public = k.lane.Public()
 	return k, nil
 }
 
@@ -87,7 +91,7 @@ func (e *Engine) ownLane() protocol.LanePublic {
 	if len(e.private) == 0 {
 		return protocol.LanePublic{}
 	}
-	return e.private[len(e.private)-1].lane.Public()
+	return e.private[len(e.private)-1].public
 }
 
 // usedKEM takes note that a box was opened with key i. Keys are for one box:
@@ -265,7 +269,7 @@ func (e *Engine) dropOldKEM() {
 			e.putKEM(&k)
 			e.cutLog()
 		}
-		if k.gone && !e.laneListed(k.lane.Public()) {
+		if k.gone && !e.laneListed(k.public) {
 			e.erase(tableKEM, numberKey(k.counter))
 			continue
 		}

@@ -94,7 +94,7 @@ type Outgoing struct {
 // gate needs to judge a device signature. It is immutable.
 type Gate struct {
 	Accept  []GateKey
-	Dial    []GateKey // newest first, at most 7
+	Dial    []GateKey // at most 7: the newest net keys, some older ones, and rescue keys
 	Device  identity.DeviceKey
 	Devices map[identity.DeviceID]identity.DevicePublic // whom an older key admits
 }

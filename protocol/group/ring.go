@@ -2,6 +2,7 @@ package group
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/palabre-app/palabre/identity"
@@ -28,7 +29,10 @@ type DeviceKeys struct {
 
 // KeyRing holds, for each device, the keys to which boxes are sealed: a row that
 // starts with the key package that an AddMember names, or with the Genesis, and
-// in which each key update names the one before. It is owned by one goroutine.
+// in which each key update names the one before. Updates are missed where a device
+// had no part in the epochs in which they were told: MaxKeptKeys of them that name
+// one another carry the row on, because no more is kept of a device. It is owned
+// by one goroutine.
 type KeyRing struct {
 	id      protocol.GroupID
 	rows    map[identity.DeviceID]*row
@@ -219,10 +223,9 @@ func (k *KeyRing) addUpdate(f protocol.Frame, anchor bool) protocol.Verdict {
 			return r.flag(n) // names another predecessor: a second row
 		}
 		r.take(n)
-	case u.Counter > newest.Counter+1+MaxHeldKeys:
+	case !r.hold(n):
 		return protocol.Ignore
-	default:
-		r.held[u.Counter], r.seen[u.Counter] = n, n.ID
+	case !r.skip():
 		return protocol.Accept
 	}
 	for {
@@ -238,6 +241,44 @@ func (k *KeyRing) addUpdate(f protocol.Frame, anchor bool) protocol.Verdict {
 		}
 		r.take(next)
 	}
+}
+
+// hold keeps an update that the one before is missing of. Of too many the
+// newest stay. False: this one is not among them.
+func (r *row) hold(n keyFrame) bool {
+	if len(r.held) >= MaxHeldKeys {
+		oldest := slices.Min(slices.Collect(maps.Keys(r.held)))
+		if n.Counter < oldest {
+			return false
+		}
+		delete(r.held, oldest)
+		delete(r.seen, oldest)
+	}
+	r.held[n.Counter], r.seen[n.Counter] = n, n.ID
+	return true
+}
+
+// skip goes on with as many held updates in a row as are kept of a device: who
+// has missed more than the others keep gets no others from anybody.
+func (r *row) skip() bool {
+	for _, c := range slices.Sorted(maps.Keys(r.held)) {
+		run := []keyFrame{r.held[c]}
+		for len(run) < MaxKeptKeys {
+			next, ok := r.held[c+uint64(len(run))]
+			if !ok || next.prev != run[len(run)-1].ID {
+				break
+			}
+			run = append(run, next)
+		}
+		if len(run) == MaxKeptKeys {
+			for _, n := range run {
+				r.take(n)
+			}
+			r.seen[run[0].Counter-1] = run[0].prev // another one there is a second one
+			return true
+		}
+	}
+	return false
 }
 
 func (r *row) newest() keyFrame { return r.kept[len(r.kept)-1] }

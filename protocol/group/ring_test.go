@@ -114,8 +114,8 @@ func TestKeyUpdatesRefused(t *testing.T) {
 	if k.Add(NewKeyUpdate(g, person(9).device, KeyUpdate{Counter: 1, KEM: kid.kem})) != protocol.Ignore {
 		t.Error("of a stranger")
 	}
-	if k.Add(c[11]) != protocol.Ignore {
-		t.Error("too far ahead")
+	if k.Add(c[11]) != protocol.Accept {
+		t.Error("one far ahead is not held")
 	}
 	if k.Add(c[4]) != protocol.Accept {
 		t.Error("a gap is held")
@@ -125,6 +125,51 @@ func TestKeyUpdatesRefused(t *testing.T) {
 	}
 	if k.Add(protocol.SignFrame(g, protocol.KindOp, kid.device, nil)) != protocol.Reject {
 		t.Error("of another kind")
+	}
+}
+
+// Who missed updates goes on with as many that name one another as are kept of a
+// device, in every order, and with fewer not.
+func TestMissedUpdates(t *testing.T) {
+	w, l, _, _, kid := ringWorld(t)
+	g := w.g.ID()
+	c := chain(g, kid, w.pack(kid).ID(g), 30)
+	for n := range uint64(24) {
+		k := NewKeyRing(w.g)
+		k.Follow(l.Resolve())
+		k.Add(w.pack(kid))
+		kept := c[27:]
+		for i, at := range rand.New(rand.NewPCG(n, 3)).Perm(len(kept)) {
+			if d, _ := k.Newest(kid.dev()); d.Counter != 0 {
+				t.Fatalf("order %d: at %d after %d updates", n, d.Counter, i)
+			}
+			k.Add(kept[at])
+		}
+		if d, ok := k.Newest(kid.dev()); !ok || d.Counter != 30 || len(k.All(kid.dev())) != MaxKeptKeys {
+			t.Fatalf("order %d: %t, at %d with %d keys", n, ok, d.Counter, len(k.All(kid.dev())))
+		}
+		if k.Add(c[4]) != protocol.Ignore {
+			t.Fatal("one that was missed counts later")
+		}
+		if k.Add(NewKeyUpdate(g, kid.device, KeyUpdate{Counter: 27, KEM: kemOf(99)})); !k.Flagged(kid.dev()) {
+			t.Fatal("a second update before those that were kept does not flag")
+		}
+	}
+	// What does not name one another is no row, and of what is held the newest stays.
+	k := NewKeyRing(w.g)
+	k.Follow(l.Resolve())
+	k.Add(w.pack(kid))
+	for i := range 3 {
+		k.Add(NewKeyUpdate(g, kid.device, KeyUpdate{Counter: uint64(10 + i), Prev: protocol.ItemID{9}, KEM: kemOf(90)}))
+	}
+	if d, _ := k.Newest(kid.dev()); d.Counter != 0 {
+		t.Fatal("updates that do not name one another count")
+	}
+	for i := range MaxHeldKeys {
+		k.Add(c[13+2*i])
+	}
+	if k.Add(c[11]) != protocol.Ignore || len(k.rows[kid.dev()].held) != MaxHeldKeys {
+		t.Errorf("%d are held", len(k.rows[kid.dev()].held))
 	}
 }
 
