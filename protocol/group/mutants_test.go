@@ -13,6 +13,11 @@ import (
 
 var onlyMutant = flag.String("mutant", "", "run only mutants with this in their name")
 
+var (
+	mutantPart  = flag.Int("mutant-part", 0, "which part of the mutants, from 0")
+	mutantParts = flag.Int("mutant-parts", 1, "into how many parts they are divided")
+)
+
 var runMutants = flag.Bool("mutants", false, "break each rule in turn and demand that the tests notice (minutes)")
 
 // mutants are the rules of spec 40 section 6, each broken once.
@@ -104,7 +109,10 @@ func TestMutants(t *testing.T) {
 	}
 	dir := t.TempDir()
 	built, found, noticed := 0, 0, 0
-	for _, m := range mutants {
+	for k, m := range mutants {
+		if k%*mutantParts != *mutantPart {
+			continue
+		}
 		b, err := os.ReadFile(m.file)
 		if err != nil {
 			t.Fatal(err)
@@ -145,7 +153,7 @@ func TestMutants(t *testing.T) {
 		noticed++
 		t.Logf("%s: noticed by %s", m.name, firstFailure(string(rest)))
 	}
-	t.Logf("of %d mutants %d build, the search alone notices %d, the other tests %d of the rest", len(mutants), built, found, noticed)
+	t.Logf("part %d of %d: of %d mutants %d build, the search alone notices %d, the other tests %d of the rest", *mutantPart, *mutantParts, len(mutants), built, found, noticed)
 }
 
 // firstFailure is the test that noticed, and the history in which.
