@@ -1,6 +1,10 @@
 package group
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/palabre-app/palabre/identity"
+)
 
 // Attacks on who stands on which decision (spec 40 section 6.1, decision 013).
 // Each is tried with many drafts, because the attacker may choose among ids.
@@ -66,24 +70,25 @@ func TestByHand18ThePaperStandsToo(t *testing.T) {
 
 // Who was expelled and granted again with another phone stands with that one.
 func TestByHand19GrantedAgainStandsWithTheNewPhone(t *testing.T) {
-	whoStands(t, "abc", func(p *plot, draft SetPolicy) func() {
+	whoStands(t, "abcd", func(p *plot, draft SetPolicy) func() {
 		second := p.second("a", "a.2")
 		old := p.propose("b", p.start(), draft, second)
 		p.vote("b", old)
 		p.vote("c", old)
-		out := p.decide("bcx", p.start(), Expel{Target: p.id("a")}, second)
+		p.vote("d", old)
+		out := p.decide("bcdx", p.start(), Expel{Target: p.id("a")}, second)
 		again := p.op(p.who("b"), p.add(p.who("a.2")), out)
-		back := p.decide("bc", out, GrantOrganiser{Target: p.id("a"), Devices: p.devicesOf("a.2")}, again)
+		back := p.decide("bcd", out, GrantOrganiser{Target: p.id("a"), Devices: p.devicesOf("a.2")}, again)
 		p.vote("a.2", back)
 		e := p.propose("b", back, Expel{Target: p.id("x")})
-		for _, v := range []string{"b", "c", "a.2"} {
+		for _, v := range []string{"b", "c", "d", "a.2"} {
 			p.vote(v, e)
 		}
 		return func() {
 			p.vote("x", old)
 			p.vote("a", old)
 		}
-	}, "abcx")
+	}, "abcdx")
 }
 
 // A spare that was a voting phone for a while, voted there and then took part in
@@ -113,5 +118,53 @@ func TestByHand23DevicesTakeTheirVotesBack(t *testing.T) {
 		p.vote("x", more)
 		p.vote("y", more)
 		p.want("after", p.organisers(), "abc")
+	}
+}
+
+// On a branch of their own attackers bring an accomplice in, are the majority
+// there, and make the others' stolen tablets their voting devices.
+func TestByHand25AccomplicesReplaceNoPhones(t *testing.T) {
+	for n := range uint8(20) {
+		p := newPlot(t, "abcx", "h")
+		a2, b2 := p.second("a", "a.2"), p.second("b", "b.2")
+		in := p.op(p.who("a"), p.add(p.who("h")), a2, b2)
+		grant := p.propose("c", p.start(), GrantOrganiser{Target: p.id("h"), Devices: p.devicesOf("h")}, in)
+		for _, v := range []string{"a", "c"} { // which did not come about
+			p.vote(v, grant)
+		}
+		set := p.decide("bcx", p.start(), SetDevices{Target: p.id("a"), Devices: p.devicesOf("a.2")}, in)
+		e := p.propose("c", set, Expel{Target: p.id("x")})
+		for _, v := range []string{"c", "a.2", "b"} {
+			p.vote(v, e)
+		}
+		p.want("before", p.organisers(), "abc")
+		p.vote("x", grant)
+		evil := p.propose("x", grant, SetDevices{Target: p.id("b"), Devices: p.devicesOf("b.2")}, b2)
+		for _, v := range []string{"a", "x", "h", "b.2"} {
+			p.vote(v, evil)
+		}
+		p.propose("x", evil, policyOf(9+n))
+		p.want("after", p.organisers(), "abc")
+	}
+}
+
+// Of two, one has an accomplice granted on a branch, and there another paper.
+func TestByHand26AccomplicesMakeNoPaper(t *testing.T) {
+	for n := range uint8(20) {
+		p := newPlot(t, "ax", "h")
+		in := p.op(p.who("a"), p.add(p.who("h")))
+		grant := p.propose("a", p.start(), GrantOrganiser{Target: p.id("h"), Devices: p.devicesOf("h")}, in)
+		p.vote("a", grant)
+		q := p.decide("a", p.start(), Expel{Target: p.id("x")})
+		p.op(p.who("a"), RecoveryVote{Proposal: q, Signature: p.paper.Vote(q)}, q)
+		p.want("before", p.organisers(), "a")
+		p.vote("x", grant)
+		own := identity.RecoveryKeyFromSeed(seed('r', 100+int(n)))
+		key := own.Public()
+		set := p.decide("xh", grant, SetRecovery{Key: key[:]}, in)
+		out := p.decide("xh", set, Expel{Target: p.id("a")}, in)
+		last := p.decide("xh", out, Reinstate{Target: p.id("x")}, in)
+		p.op(p.who("x"), RecoveryVote{Proposal: last, Signature: own.Vote(last)}, last)
+		p.want("after", p.organisers(), "a")
 	}
 }

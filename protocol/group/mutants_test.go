@@ -13,6 +13,11 @@ import (
 
 var onlyMutant = flag.String("mutant", "", "run only mutants with this in their name")
 
+var (
+	mutantPart  = flag.Int("mutant-part", 0, "which part of the mutants, from 0")
+	mutantParts = flag.Int("mutant-parts", 1, "into how many parts they are divided")
+)
+
 var runMutants = flag.Bool("mutants", false, "break each rule in turn and demand that the tests notice (minutes)")
 
 // mutants are the rules of spec 40 section 6, each broken once.
@@ -20,8 +25,8 @@ var mutants = []struct{ name, file, old, new string }{
 	{"no branch weight", "quorum.go", "if len(list) > 1 {", "if false {"},
 	{"quorum minus 1", "quorum.go", "len(s.organisers)/2 + 1", "len(s.organisers) / 2"},
 	{"weight counts equivocators", "weight.go", "case p.Proposal != id:\n\t\t\tok = false", "case p.Proposal != id && compareOps(p.Proposal, id) < 0:\n\t\t\tid = p.Proposal"},
-	{"replaced phones speak on the branch that replaced them", "weight.go", "slices.Concat(v.dropped, now)", "slices.Concat(v.dropped, now[:0])"},
-	{"drops without a majority", "weight.go", "if _, ok := b.count(at, i); !ok {\n\t\t\treturn\n\t\t}", ""},
+	{"replaced phones speak on the branch that replaced them", "weight.go", "slices.Concat(v.dropped, speak.organisers[m])", "slices.Concat(v.dropped, nil)"},
+	{"drops without a majority", "weight.go", "if _, ok := b.count(place, i); !ok {\n\t\t\treturn\n\t\t}", ""},
 	{"any certified device stands", "weight.go", "if slices.Contains(list, n.frame.Device) {", "if true {"},
 	{"replaced phones stand later", "weight.go", "list = b.along(s, m, b.path(s.last, -1, id)).listed", "o, _ := b.log.genesis.organiser(m)\n\t\t\tlist = slices.Concat(o.Devices, b.along(s, m, b.path(s.last, -1, id)).listed)"},
 	{"new phones do not stand before they were listed", "weight.go", "v.listed = append(v.listed, next...)", ""},
@@ -33,6 +38,18 @@ var mutants = []struct{ name, file, old, new string }{
 	{"removal does not beat an unseen add", "resolve.go", "if !r.log.nodes[i].past.has(x) {\n\t\t\treturn false", "if !r.log.nodes[i].past.has(x) {\n\t\t\treturn true"},
 	{"anybody chooses an organiser's keys", "members.go", "return 1\n\t\t}\n\t\treturn 0", "return 0\n\t\t}\n\t\treturn 0"},
 	{"devices take nothing back", "weight.go", "if slices.Contains(voices, b.log.nodes[v].frame.Device) {", "if slices.Contains(tried[b.log.nodes[v].payload.(Vote).Proposal], b.log.nodes[v].frame.Device) {"},
+	{"accomplices replace phones", "weight.go", "backed := len(voters) >= s.majority()", "backed := len(voters) >= 0"},
+	{"accomplices back", "weight.go", "voters, _ := b.voters(speak, i)", "voters, _ := b.voters(place, i)"},
+	{"accomplices make a paper", "weight.go", " && place.recovery == speak.recovery {", " {"},
+	{"lists over their max", "parse.go", "if len(list) > MaxCutoffs {", "if len(list) > 2*MaxCutoffs {"},
+	{"devices twice", "parse.go", "if i > 0 && compareDevices(list[i-1], list[i]) >= 0 {", "if i > 0 && compareDevices(list[i-1], list[i]) > 0 {"},
+	{"any order of what is repudiated", "decision.go", " || !protocol.SortedIDs(d.Repudiate)", ""},
+	{"any version of an operation", "op.go", "o.Version != protocol.Version || ", ""},
+	{"any suite of a key package", "keys.go", " || w.Suite != protocol.Suite", ""},
+	{"expired key packages", "keys.go", "if now >= p.Expires {", "if now >= p.Expires && now < 0 {"},
+	{"key updates jump a gap", "ring.go", "case u.Counter == newest.Counter+1:", "case u.Counter > newest.Counter:"},
+	{"grant of who was not added in its past", "wellformed.go", "if c.at >= 0 && !n.past.has(c.at) {", "if c.at < -1 {"},
+	{"used key packages", "build.go", "if _, known := l.certs[cert.Device.ID()]; known {", "if _, known := l.certs[cert.Device.ID()]; known && l == nil {"},
 	{"paper does not stand", "weight.go", "if b.paperStandsOn(s, proposal) {", "if false {"},
 	{"any certified device votes", "quorum.go", "slices.Contains(s.organisers[n.op.Member], n.frame.Device) &&", "len(s.organisers[n.op.Member]) > 0 &&"},
 	{"paper counts for three", "quorum.go", "len(s.organisers) == 2 && s.recovery", "len(s.organisers) <= 3 && s.recovery"},
@@ -92,7 +109,10 @@ func TestMutants(t *testing.T) {
 	}
 	dir := t.TempDir()
 	built, found, noticed := 0, 0, 0
-	for _, m := range mutants {
+	for k, m := range mutants {
+		if k%*mutantParts != *mutantPart {
+			continue
+		}
 		b, err := os.ReadFile(m.file)
 		if err != nil {
 			t.Fatal(err)
@@ -133,7 +153,7 @@ func TestMutants(t *testing.T) {
 		noticed++
 		t.Logf("%s: noticed by %s", m.name, firstFailure(string(rest)))
 	}
-	t.Logf("of %d mutants %d build, the search alone notices %d, the other tests %d of the rest", len(mutants), built, found, noticed)
+	t.Logf("part %d of %d: of %d mutants %d build, the search alone notices %d, the other tests %d of the rest", *mutantPart, *mutantParts, len(mutants), built, found, noticed)
 }
 
 // firstFailure is the test that noticed, and the history in which.

@@ -307,23 +307,59 @@ func (s *slow) before(cur, q protocol.OpID) ([]protocol.OpID, bool) {
 	return path, true
 }
 
-// papered says whether the paper has a voice in q as of the decisions before it.
-func (s *slow) papered(st slowState, q protocol.OpID) bool {
-	path, _ := s.before(st.cur, q)
-	for _, x := range path {
-		if _, ok := s.voices(st, x); !ok {
-			return false
+// way is what a path of decisions from a standing does, as far as they have their
+// majorities: the places before each, and who speaks there for the organisers of
+// its start, which only decisions change that more than half of these back.
+func (s *slow) way(st slowState, path []protocol.OpID, each func(q protocol.OpID, place, speak slowState, backed bool)) {
+	speak := slowState{cur: st.cur, org: maps.Clone(st.org), recovery: st.recovery, policy: st.policy}
+	place := st
+	for _, q := range path {
+		if _, ok := s.voices(place, q); !ok {
+			return
 		}
-		if k := s.decision(x).Decides(); x == q && len(st.org) == 2 && st.recovery != (RecoveryPublic{}) && (k == DecideExpel || k == DecideReinstate) {
+		n := 0
+		for m, devices := range speak.org {
 			for _, o := range s.ops {
-				if v, ok := o.what.(RecoveryVote); ok && v.Proposal == q && st.recovery.Voted(q, v.Signature) {
-					return true
+				if v, ok := o.what.(Vote); ok && v.Proposal == q && o.Member == m && slices.Contains(devices, o.dev) {
+					n++
+					break
 				}
 			}
 		}
-		st, _ = s.apply(st, x)
+		backed := 2*n > len(st.org)
+		each(q, place, speak, backed)
+		if backed {
+			for m := range speak.org {
+				if list := s.lists(q, m); list != nil {
+					speak.org[m] = list
+				}
+			}
+			if d, ok := s.decision(q).(SetRecovery); ok {
+				speak.recovery = RecoveryPublic{}
+				copy(speak.recovery[:], d.Key)
+			}
+		}
+		place, _ = s.apply(place, q)
 	}
-	return false
+}
+
+// papered says whether the paper has a voice in q as of the decisions before it.
+func (s *slow) papered(st slowState, q protocol.OpID) bool {
+	path, _ := s.before(st.cur, q)
+	found := false
+	s.way(st, path, func(x protocol.OpID, place, speak slowState, _ bool) {
+		k := s.decision(x).Decides()
+		if x != q || len(place.org) != 2 || place.recovery == (RecoveryPublic{}) || place.recovery != speak.recovery ||
+			k != DecideExpel && k != DecideReinstate {
+			return
+		}
+		for _, o := range s.ops {
+			if v, ok := o.what.(RecoveryVote); ok && v.Proposal == q && place.recovery.Voted(q, v.Signature) {
+				found = true
+			}
+		}
+	})
+	return found
 }
 
 // hasVoice says whether a device is a voting one as of st, or by what leads to
@@ -347,16 +383,11 @@ func (s *slow) speaks(st slowState, m identity.MemberID, d identity.DeviceID, q 
 		return true
 	}
 	path, _ := s.before(st.cur, q)
-	for _, x := range path {
-		if _, ok := s.voices(st, x); !ok {
-			return false
-		}
-		if slices.Contains(s.lists(x, m), d) {
-			return true
-		}
-		st, _ = s.apply(st, x)
-	}
-	return false
+	found := false
+	s.way(st, path, func(x protocol.OpID, _, _ slowState, backed bool) {
+		found = found || backed && slices.Contains(s.lists(x, m), d)
+	})
+	return found
 }
 
 // hangs says whether q is c or comes after it.
@@ -378,22 +409,17 @@ func (s *slow) taken(st slowState, m identity.MemberID, c, q protocol.OpID) map[
 		path = append(path, q)
 	}
 	slices.Reverse(path)
-	out, now := map[identity.DeviceID]bool{}, st.org[m]
-	for _, q := range path {
-		if _, ok := s.voices(st, q); !ok {
-			break
-		}
-		if list := s.lists(q, m); list != nil {
-			for _, x := range now {
+	out := map[identity.DeviceID]bool{}
+	s.way(st, path, func(q protocol.OpID, _, speak slowState, backed bool) {
+		if list := s.lists(q, m); list != nil && backed {
+			for _, x := range speak.org[m] {
 				out[x] = true
 			}
 			for _, x := range list {
 				delete(out, x)
 			}
-			now = list
 		}
-		st, _ = s.apply(st, q)
-	}
+	})
 	return out
 }
 

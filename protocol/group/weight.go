@@ -101,20 +101,17 @@ type voice struct {
 	dropped []identity.DeviceID // those of them that it replaced
 }
 
-// along follows a path from a standing as far as its decisions have their
-// majorities.
+// along follows a path from a standing.
 func (b *ballots) along(s *standing, m identity.MemberID, path []int) voice {
-	now := s.organisers[m]
-	v := voice{listed: slices.Clone(now)}
-	b.follow(s, path, func(_ *standing, i int) {
+	v := voice{listed: slices.Clone(s.organisers[m])}
+	b.follow(s, path, func(_, speak *standing, i int, backed bool) {
 		next, ok := devicesOf(b.log.nodes[i].payload.(Proposal).Decision, m)
-		if !ok {
+		if !ok || !backed {
 			return
 		}
-		v.dropped = slices.Concat(v.dropped, now)
+		v.dropped = slices.Concat(v.dropped, speak.organisers[m])
 		v.dropped = slices.DeleteFunc(v.dropped, func(d identity.DeviceID) bool { return slices.Contains(next, d) })
 		v.listed = append(v.listed, next...)
-		now = next
 	})
 	return v
 }
@@ -130,16 +127,34 @@ func devicesOf(d Decision, m identity.MemberID) ([]identity.DeviceID, bool) {
 	return nil, false
 }
 
-// follow calls f with each decision of a path that has its majority and the
-// standing that it follows, and stops at the first that has none.
-func (b *ballots) follow(s *standing, path []int, f func(before *standing, at int)) {
-	at := s.clone()
+// follow calls f with each decision of a path that has its majority, and stops at
+// the first that has none. With it come the standing that it follows; who speaks
+// there for the organisers of the start; and whether more than half of these back
+// it. Only what they back changes who speaks: whoever brings accomplices in on a
+// branch of theirs must not replace with their votes the phones of the others.
+func (b *ballots) follow(s *standing, path []int, f func(place, speak *standing, at int, backed bool)) {
+	place, speak := s.clone(), s.clone()
 	for _, i := range path {
-		if _, ok := b.count(at, i); !ok {
+		if _, ok := b.count(place, i); !ok {
 			return
 		}
-		f(at, i)
-		at.apply(b.log.nodes[i].id, b.log.nodes[i].payload.(Proposal).Decision)
+		d := b.log.nodes[i].payload.(Proposal).Decision
+		voters, _ := b.voters(speak, i)
+		backed := len(voters) >= s.majority()
+		f(place, speak, i, backed)
+		place.apply(b.log.nodes[i].id, d)
+		if !backed {
+			continue
+		}
+		for m := range speak.organisers {
+			if next, ok := devicesOf(d, m); ok {
+				speak.organisers[m] = next
+			}
+		}
+		if k, ok := d.(SetRecovery); ok {
+			speak.recovery = RecoveryPublic{}
+			copy(speak.recovery[:], k.Key)
+		}
 	}
 }
 
@@ -152,9 +167,9 @@ func (b *ballots) paperStandsOn(s *standing, proposal int) bool {
 	}
 	for id := range b.papers {
 		path, voted := b.path(s.last, proposal, id), false
-		b.follow(s, path, func(before *standing, i int) {
-			if b.log.nodes[i].id == id {
-				_, voted = b.voters(before, i)
+		b.follow(s, path, func(place, speak *standing, i int, _ bool) {
+			if b.log.nodes[i].id == id && place.recovery == speak.recovery {
+				_, voted = b.voters(place, i)
 			}
 		})
 		if voted {
