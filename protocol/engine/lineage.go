@@ -150,9 +150,13 @@ func (e *Engine) addsTo(s, base *epochState) bool {
 	if e.log.Answers(s.header.Core.GovHeads, base.header.Core.GovHeads) {
 		return true
 	}
+	then, ok := e.log.At(s.header.Core.GovHeads)
+	if !ok {
+		return false
+	}
 	line := e.ancestors(base)
 	for _, h := range s.header.Core.Heals {
-		if e.ring.IsHeal(h) && !slices.ContainsFunc(line, func(a *epochState) bool { return slices.Contains(a.header.Core.Heals, h) }) {
+		if e.healCounts(h, then) && !slices.ContainsFunc(line, func(a *epochState) bool { return slices.Contains(a.header.Core.Heals, h) }) {
 			return e.mayHeal(line, e.dateOf(s))
 		}
 	}
