@@ -117,10 +117,24 @@ func (e *Engine) period() int64 {
 	return int64(p.PeriodDays) * protocol.DaySeconds
 }
 
+// healCounts says whether a heal is of a device that is boxed by a roster: who was
+// suspended or removed moves nobody.
+func (e *Engine) healCounts(h protocol.ItemID, r *group.Roster) bool {
+	d, ok := e.ring.HealBy(h)
+	if !ok {
+		return false
+	}
+	_, boxed := slices.BinarySearchFunc(r.Boxed(), d, compareDevices)
+	return boxed
+}
+
 // healOpen says whether a heal is asked for that no epoch that is kept and was
 // made as it has to be has answered: else whoever issues could take heals out of
 // the world by naming them.
 func (e *Engine) healOpen(h protocol.ItemID) bool {
+	if !e.healCounts(h, e.log.Resolve()) {
+		return false
+	}
 	for _, k := range e.epochs {
 		if slices.Contains(k.header.Core.Heals, h) && (k.erased || e.sound(k)) {
 			return false

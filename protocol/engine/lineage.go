@@ -153,9 +153,13 @@ func (e *Engine) addsTo(s, base *epochState) bool {
 	if base.header.Core.ByAuthor() && !s.header.Core.ByAuthor() {
 		return true
 	}
+	then, ok := e.log.At(s.header.Core.GovHeads)
+	if !ok {
+		return false
+	}
 	line := e.ancestors(base)
 	for _, h := range s.header.Core.Heals {
-		if e.ring.IsHeal(h) && !slices.ContainsFunc(line, func(a *epochState) bool { return slices.Contains(a.header.Core.Heals, h) }) {
+		if e.healCounts(h, then) && !slices.ContainsFunc(line, func(a *epochState) bool { return slices.Contains(a.header.Core.Heals, h) }) {
 			return e.mayHeal(line, e.dateOf(s))
 		}
 	}

@@ -380,6 +380,17 @@ func (k *KeyRing) Heals() []protocol.ItemID {
 	return protocol.SortIDs(out)
 }
 
+// HealBy returns the device whose kept key update of that id asks for a new
+// epoch; false: none does, or the device is flagged.
+func (k *KeyRing) HealBy(id protocol.ItemID) (identity.DeviceID, bool) {
+	for d, r := range k.rows {
+		if !r.flagged && slices.ContainsFunc(r.kept, func(f keyFrame) bool { return f.Heal && f.ID == id }) {
+			return d, true
+		}
+	}
+	return identity.DeviceID{}, false
+}
+
 // IsHeal says whether the id is among Heals.
 func (k *KeyRing) IsHeal(id protocol.ItemID) bool {
 	_, ok := slices.BinarySearchFunc(k.Heals(), id, func(a, b protocol.ItemID) int {
