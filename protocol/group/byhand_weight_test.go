@@ -168,3 +168,21 @@ func TestByHand26AccomplicesMakeNoPaper(t *testing.T) {
 		p.want("after", p.organisers(), "a")
 	}
 }
+
+// A phone that two of three replaced, after they and x expelled x from four, is
+// replaced as seen from the four too.
+func TestByHand33ReplacedAfterAnExpulsion(t *testing.T) {
+	whoStands(t, "abc", func(p *plot, draft SetPolicy) func() {
+		second := p.second("b", "b.2")
+		old := p.propose("a", p.start(), draft, second)
+		p.vote("a", old)
+		p.vote("c", old)
+		e := p.decide("acx", p.start(), Expel{Target: p.id("x")}, second)
+		set := p.decide("ac", e, SetDevices{Target: p.id("b"), Devices: p.devicesOf("b.2")}, second)
+		p.vote("b.2", set)
+		return func() {
+			p.vote("b", old)
+			p.vote("x", old)
+		}
+	}, "abcx")
+}
