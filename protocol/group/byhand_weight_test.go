@@ -186,3 +186,25 @@ func TestByHand33ReplacedAfterAnExpulsion(t *testing.T) {
 		}
 	}, "abcx")
 }
+
+// A change of phone that fell short of a majority gives the phone no voice, though
+// it had one among those who organised before.
+func TestByHand34ShortOfAMajority(t *testing.T) {
+	whoStands(t, "abd", func(p *plot, draft SetPolicy) func() {
+		p.names["d"] = person(40)
+		second := p.second("a", "a.2")
+		in := p.op(p.who("a"), p.add(p.who("d")), second)
+		old := p.propose("b", p.start(), draft, in)
+		p.vote("b", old)
+		grant := p.decide("abx", p.start(), GrantOrganiser{Target: p.id("d"), Devices: p.devicesOf("d")}, in)
+		set := p.propose("a", grant, SetDevices{Target: p.id("a"), Devices: p.devicesOf("a.2")})
+		p.vote("a", set)
+		p.vote("b", set)
+		p.decide("abd", grant, Expel{Target: p.id("x")})
+		return func() {
+			p.vote("x", old)
+			p.vote("a.2", set)
+			p.vote("a.2", old)
+		}
+	}, "abx")
+}
