@@ -124,3 +124,15 @@ func TestByHand32SleepingRevocation(t *testing.T) {
 		t.Error("an older message is cut off")
 	}
 }
+
+// A grant that came before the expulsion revives nothing.
+func TestByHand35TheFirstGrantRevivesNothing(t *testing.T) {
+	p := newPlot(t, "abc", "d", "evil")
+	in := p.op(p.who("a"), p.add(p.who("d")))
+	grant := p.decide("abc", p.start(), GrantOrganiser{Target: p.id("d"), Devices: p.devicesOf("d")}, in)
+	out := p.decide("abc", grant, Expel{Target: p.id("d")})
+	p.op(p.who("d"), p.add(p.who("evil")), grant)
+	p.op(p.who("d"), Suspend{Target: p.id("a")}, grant, out)
+	p.want("members", p.members(), "abc")
+	p.want("free", p.free(), "abc")
+}

@@ -70,25 +70,24 @@ func TestByHand18ThePaperStandsToo(t *testing.T) {
 
 // Who was expelled and granted again with another phone stands with that one.
 func TestByHand19GrantedAgainStandsWithTheNewPhone(t *testing.T) {
-	whoStands(t, "abcd", func(p *plot, draft SetPolicy) func() {
+	whoStands(t, "abc", func(p *plot, draft SetPolicy) func() {
 		second := p.second("a", "a.2")
 		old := p.propose("b", p.start(), draft, second)
 		p.vote("b", old)
 		p.vote("c", old)
-		p.vote("d", old)
-		out := p.decide("bcdx", p.start(), Expel{Target: p.id("a")}, second)
+		out := p.decide("bcx", p.start(), Expel{Target: p.id("a")}, second)
 		again := p.op(p.who("b"), p.add(p.who("a.2")), out)
-		back := p.decide("bcd", out, GrantOrganiser{Target: p.id("a"), Devices: p.devicesOf("a.2")}, again)
+		back := p.decide("bc", out, GrantOrganiser{Target: p.id("a"), Devices: p.devicesOf("a.2")}, again)
 		p.vote("a.2", back)
 		e := p.propose("b", back, Expel{Target: p.id("x")})
-		for _, v := range []string{"b", "c", "d", "a.2"} {
+		for _, v := range []string{"b", "c", "a.2"} {
 			p.vote(v, e)
 		}
 		return func() {
 			p.vote("x", old)
 			p.vote("a", old)
 		}
-	}, "abcdx")
+	}, "abcx")
 }
 
 // A spare that was a voting phone for a while, voted there and then took part in

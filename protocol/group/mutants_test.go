@@ -28,7 +28,7 @@ var mutants = []struct{ name, file, old, new string }{
 	{"replaced phones speak on the branch that replaced them", "weight.go", "slices.Concat(v.dropped, now)", "slices.Concat(v.dropped, now[:0])"},
 	{"drops without a majority", "weight.go", "if _, ok := b.count(place, i); !ok {\n\t\t\treturn\n\t\t}", ""},
 	{"any certified device stands", "weight.go", "if slices.Contains(list, n.frame.Device) {", "if true {"},
-	{"replaced phones stand later", "weight.go", "list = b.along(s, m, b.path(s.last, -1, id)).listed", "o, _ := b.log.genesis.organiser(m)\n\t\t\tlist = slices.Concat(o.Devices, b.along(s, m, b.path(s.last, -1, id)).listed)"},
+	{"replaced phones stand later", "weight.go", "list = b.along(s, m, b.path(s.last, -1, id)).listed", "o := b.log.first[m]\n\t\t\tlist = slices.Concat(o.Devices, b.along(s, m, b.path(s.last, -1, id)).listed)"},
 	{"new phones do not stand before they were listed", "weight.go", "v.listed = append(v.listed, next...)", ""},
 	{"new grant replaces no phones", "weight.go", "case GrantOrganiser:\n\t\treturn d.Devices, d.Target == m", "case GrantOrganiser:\n\t\treturn nil, false"},
 	{"two devices are two voices", "quorum.go", " && !slices.Contains(list, n.op.Member) {", " {"},
