@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/palabre-app/palabre/identity"
+	"github.com/palabre-app/palabre/protocol"
 )
 
 // Attacks on who stands on which decision (spec 40 section 6.1, decision 013).
@@ -154,7 +155,7 @@ func TestByHand26AccomplicesMakeNoPaper(t *testing.T) {
 		in := p.op(p.who("a"), p.add(p.who("h")))
 		grant := p.propose("a", p.start(), GrantOrganiser{Target: p.id("h"), Devices: p.devicesOf("h")}, in)
 		p.vote("a", grant)
-		q := p.decide("a", p.start(), Expel{Target: p.id("x")})
+		q := p.decide("a", p.start(), Expel{Target: p.id("x"), Repudiate: []protocol.ItemID{{byte(n)}}})
 		p.op(p.who("a"), RecoveryVote{Proposal: q, Signature: p.paper.Vote(q)}, q)
 		p.want("before", p.organisers(), "a")
 		p.vote("x", grant)
