@@ -86,7 +86,7 @@ func (a *authority) stands(o deed) bool {
 
 // organised says whether the member is a founder, or was granted in what was seen.
 func (a *authority) organised(m identity.MemberID, saw func(int) bool) bool {
-	if _, ok := a.log.genesis.organiser(m); ok {
+	if _, ok := a.log.first[m]; ok {
 		return true
 	}
 	return slices.ContainsFunc(a.chain, func(d decided) bool {
@@ -117,7 +117,7 @@ func (a *authority) expelled(o deed) bool {
 // the deed had seen, and none took it away unseen.
 func (a *authority) operated(o deed) bool {
 	var devices []identity.DeviceID
-	if f, ok := a.log.genesis.organiser(o.member); ok {
+	if f, ok := a.log.first[o.member]; ok {
 		devices = f.Devices
 	}
 	gone := false

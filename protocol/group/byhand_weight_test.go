@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/palabre-app/palabre/identity"
+	"github.com/palabre-app/palabre/protocol"
 )
 
 // Attacks on who stands on which decision (spec 40 section 6.1, decision 013).
@@ -70,25 +71,24 @@ func TestByHand18ThePaperStandsToo(t *testing.T) {
 
 // Who was expelled and granted again with another phone stands with that one.
 func TestByHand19GrantedAgainStandsWithTheNewPhone(t *testing.T) {
-	whoStands(t, "abcd", func(p *plot, draft SetPolicy) func() {
+	whoStands(t, "abc", func(p *plot, draft SetPolicy) func() {
 		second := p.second("a", "a.2")
 		old := p.propose("b", p.start(), draft, second)
 		p.vote("b", old)
 		p.vote("c", old)
-		p.vote("d", old)
-		out := p.decide("bcdx", p.start(), Expel{Target: p.id("a")}, second)
+		out := p.decide("bcx", p.start(), Expel{Target: p.id("a")}, second)
 		again := p.op(p.who("b"), p.add(p.who("a.2")), out)
-		back := p.decide("bcd", out, GrantOrganiser{Target: p.id("a"), Devices: p.devicesOf("a.2")}, again)
+		back := p.decide("bc", out, GrantOrganiser{Target: p.id("a"), Devices: p.devicesOf("a.2")}, again)
 		p.vote("a.2", back)
 		e := p.propose("b", back, Expel{Target: p.id("x")})
-		for _, v := range []string{"b", "c", "d", "a.2"} {
+		for _, v := range []string{"b", "c", "a.2"} {
 			p.vote(v, e)
 		}
 		return func() {
 			p.vote("x", old)
 			p.vote("a", old)
 		}
-	}, "abcdx")
+	}, "abcx")
 }
 
 // A spare that was a voting phone for a while, voted there and then took part in
@@ -155,7 +155,7 @@ func TestByHand26AccomplicesMakeNoPaper(t *testing.T) {
 		in := p.op(p.who("a"), p.add(p.who("h")))
 		grant := p.propose("a", p.start(), GrantOrganiser{Target: p.id("h"), Devices: p.devicesOf("h")}, in)
 		p.vote("a", grant)
-		q := p.decide("a", p.start(), Expel{Target: p.id("x")})
+		q := p.decide("a", p.start(), Expel{Target: p.id("x"), Repudiate: []protocol.ItemID{{byte(n)}}})
 		p.op(p.who("a"), RecoveryVote{Proposal: q, Signature: p.paper.Vote(q)}, q)
 		p.want("before", p.organisers(), "a")
 		p.vote("x", grant)
@@ -167,4 +167,44 @@ func TestByHand26AccomplicesMakeNoPaper(t *testing.T) {
 		p.op(p.who("x"), RecoveryVote{Proposal: last, Signature: own.Vote(last)}, last)
 		p.want("after", p.organisers(), "a")
 	}
+}
+
+// A phone that two of three replaced, after they and x expelled x from four, is
+// replaced as seen from the four too.
+func TestByHand33ReplacedAfterAnExpulsion(t *testing.T) {
+	whoStands(t, "abc", func(p *plot, draft SetPolicy) func() {
+		second := p.second("b", "b.2")
+		old := p.propose("a", p.start(), draft, second)
+		p.vote("a", old)
+		p.vote("c", old)
+		e := p.decide("acx", p.start(), Expel{Target: p.id("x")}, second)
+		set := p.decide("ac", e, SetDevices{Target: p.id("b"), Devices: p.devicesOf("b.2")}, second)
+		p.vote("b.2", set)
+		return func() {
+			p.vote("b", old)
+			p.vote("x", old)
+		}
+	}, "abcx")
+}
+
+// A change of phone that fell short of a majority gives the phone no voice, though
+// it had one among those who organised before.
+func TestByHand34ShortOfAMajority(t *testing.T) {
+	whoStands(t, "abd", func(p *plot, draft SetPolicy) func() {
+		p.names["d"] = person(40)
+		second := p.second("a", "a.2")
+		in := p.op(p.who("a"), p.add(p.who("d")), second)
+		old := p.propose("b", p.start(), draft, in)
+		p.vote("b", old)
+		grant := p.decide("abx", p.start(), GrantOrganiser{Target: p.id("d"), Devices: p.devicesOf("d")}, in)
+		set := p.propose("a", grant, SetDevices{Target: p.id("a"), Devices: p.devicesOf("a.2")})
+		p.vote("a", set)
+		p.vote("b", set)
+		p.decide("abd", grant, Expel{Target: p.id("x")})
+		return func() {
+			p.vote("x", old)
+			p.vote("a.2", set)
+			p.vote("a.2", old)
+		}
+	}, "abx")
 }

@@ -117,8 +117,8 @@ func (r *resolver) present(i int, added []int) bool {
 }
 
 func (r *resolver) isFounders(m identity.MemberID, d identity.DeviceID) bool {
-	o, ok := r.log.genesis.organiser(m)
-	return ok && o.Cert.Device.ID() == d
+	o, ok := r.log.first[m]
+	return ok && o.device == d
 }
 
 // listing is the decisions that made the device an operating one of the member.

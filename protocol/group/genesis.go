@@ -168,16 +168,6 @@ func (g Genesis) Marshal() []byte { return bytes.Clone(g.encoded) }
 // ID returns the group id: Ref("Genesis", all but the signatures).
 func (g Genesis) ID() protocol.GroupID { return g.id }
 
-// organiser returns the founder with the id.
-func (g Genesis) organiser(id identity.MemberID) (Founding, bool) {
-	for _, o := range g.Organisers {
-		if o.Cert.Member.ID() == id {
-			return o, true
-		}
-	}
-	return Founding{}, false
-}
-
 func (w genesisWire) core() genesisCore {
 	return genesisCore{
 		Version: w.Version, Suite: w.Suite, Nonce: w.Nonce,

@@ -34,6 +34,7 @@ type Result struct {
 type Log struct {
 	genesis Genesis
 	id      protocol.GroupID
+	first   map[identity.MemberID]founder // who founded the group
 	nodes   []node
 	index   map[protocol.OpID]int
 	heads   map[int]bool
@@ -62,6 +63,12 @@ type certified struct {
 	key    identity.DevicePublic
 }
 
+// founder is an organiser of the Genesis and the certified device.
+type founder struct {
+	Founding
+	device identity.DeviceID
+}
+
 type place struct {
 	device identity.DeviceID
 	seq    uint64
@@ -70,13 +77,14 @@ type place struct {
 // NewLog starts the log of a group.
 func NewLog(g Genesis) *Log {
 	l := &Log{
-		genesis: g, id: g.ID(),
+		genesis: g, id: g.ID(), first: map[identity.MemberID]founder{},
 		index: map[protocol.OpID]int{}, heads: map[int]bool{},
 		certs: map[identity.DeviceID][]certified{}, byPlace: map[place][]int{},
 		newest: map[identity.DeviceID]uint64{}, held: newHolding(),
 	}
 	for _, o := range g.Organisers {
 		l.certify(-1, o.Cert)
+		l.first[o.Cert.Member.ID()] = founder{o, o.Cert.Device.ID()}
 	}
 	return l
 }

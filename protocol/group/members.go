@@ -139,12 +139,12 @@ func (r *resolver) candidate(m identity.MemberID) candidate {
 // founding puts in what the Genesis says of an organiser: a device that is no
 // operating one any more is a former one.
 func (r *resolver) founding(m identity.MemberID, c *candidate, byDevice map[identity.DeviceID]claim) {
-	o, ok := r.log.genesis.organiser(m)
+	o, ok := r.log.first[m]
 	if !ok {
 		return
 	}
 	c.Public = o.Cert.Member
-	d := o.Cert.Device.ID()
+	d := o.device
 	byDevice[d] = claim{Device{ID: d, Public: o.Cert.Device}, noEffect}
 }
 

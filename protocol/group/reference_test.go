@@ -309,7 +309,8 @@ func (s *slow) before(cur, q protocol.OpID) ([]protocol.OpID, bool) {
 
 // way is what a path of decisions from a standing does, as far as they have their
 // majorities: the places before each, and who speaks there for the organisers of
-// its start, which only decisions change that more than half of these back.
+// its start who are left, which only decisions change that more than half of these
+// back.
 func (s *slow) way(st slowState, path []protocol.OpID, each func(q protocol.OpID, place, speak slowState, backed bool)) {
 	speak := slowState{cur: st.cur, org: maps.Clone(st.org), recovery: st.recovery, policy: st.policy}
 	place := st
@@ -326,13 +327,18 @@ func (s *slow) way(st slowState, path []protocol.OpID, each func(q protocol.OpID
 				}
 			}
 		}
-		backed := 2*n > len(st.org)
+		backed := 2*n > len(speak.org)
 		each(q, place, speak, backed)
 		if backed {
-			for m := range speak.org {
-				if list := s.lists(q, m); list != nil {
+			for m := range st.org {
+				_, left := speak.org[m]
+				_, grant := s.decision(q).(GrantOrganiser)
+				if list := s.lists(q, m); list != nil && (left || grant) {
 					speak.org[m] = list
 				}
+			}
+			if d, ok := s.decision(q).(Expel); ok {
+				delete(speak.org, d.Target)
 			}
 			if d, ok := s.decision(q).(SetRecovery); ok {
 				speak.recovery = RecoveryPublic{}
@@ -409,15 +415,16 @@ func (s *slow) taken(st slowState, m identity.MemberID, c, q protocol.OpID) map[
 		path = append(path, q)
 	}
 	slices.Reverse(path)
-	out := map[identity.DeviceID]bool{}
-	s.way(st, path, func(q protocol.OpID, _, speak slowState, backed bool) {
+	out, now := map[identity.DeviceID]bool{}, st.org[m]
+	s.way(st, path, func(q protocol.OpID, _, _ slowState, backed bool) {
 		if list := s.lists(q, m); list != nil && backed {
-			for _, x := range speak.org[m] {
+			for _, x := range now {
 				out[x] = true
 			}
 			for _, x := range list {
 				delete(out, x)
 			}
+			now = list
 		}
 	})
 	return out

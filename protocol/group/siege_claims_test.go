@@ -61,8 +61,8 @@ func (s *siege) recover() bool {
 			continue
 		}
 		for _, x := range s.hotOnes() {
-			if _, in := s.log.Resolve().MemberOfDevice(x); !in && s.who[x][0] == friendTwo {
-				continue // removed with its owner; one that removed itself is not
+			if s.who[x][0] == friendTwo && len(s.log.Adds(x)) == 1 {
+				continue // removed with its owner, and not added again
 			}
 			s.seeAll(p)
 			s.sign(p, d, RemoveDevice{Device: x}, s.heads(p)...)

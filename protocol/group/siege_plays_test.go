@@ -70,8 +70,10 @@ func (s *siege) hostileOrganisers(r *Roster) (out []int) {
 	return out
 }
 
-// view is what the person knows.
-func (s *siege) view(p int) *Roster { return s.log.resolve(s.sees[p]) }
+// view is what the person knows of decisions and suspensions; members are not in it.
+func (s *siege) view(p int) *Roster {
+	return &Roster{resolver: &resolver{log: s.log, view: s.sees[p], auth: s.log.authority(s.sees[p])}}
+}
 
 // honestPlay lets an honest organiser do what people do.
 func (s *siege) honestPlay() {

@@ -103,15 +103,17 @@ type voice struct {
 
 // along follows a path from a standing.
 func (b *ballots) along(s *standing, m identity.MemberID, path []int) voice {
-	v := voice{listed: slices.Clone(s.organisers[m])}
-	b.follow(s, path, func(_, speak *standing, i int, backed bool) {
+	now := s.organisers[m]
+	v := voice{listed: slices.Clone(now)}
+	b.follow(s, path, func(_, _ *standing, i int, backed bool) {
 		next, ok := devicesOf(b.log.nodes[i].payload.(Proposal).Decision, m)
 		if !ok || !backed {
 			return
 		}
-		v.dropped = slices.Concat(v.dropped, speak.organisers[m])
+		v.dropped = slices.Concat(v.dropped, now)
 		v.dropped = slices.DeleteFunc(v.dropped, func(d identity.DeviceID) bool { return slices.Contains(next, d) })
 		v.listed = append(v.listed, next...)
+		now = next
 	})
 	return v
 }
@@ -128,10 +130,11 @@ func devicesOf(d Decision, m identity.MemberID) ([]identity.DeviceID, bool) {
 }
 
 // follow calls f with each decision of a path that has its majority, and stops at
-// the first that has none. With it come the standing that it follows; who speaks
-// there for the organisers of the start; and whether more than half of these back
-// it. Only what they back changes who speaks: whoever brings accomplices in on a
-// branch of theirs must not replace with their votes the phones of the others.
+// the first that has none. With it come the standing that it follows; which of the
+// organisers of the start are left, with the devices that speak for them; and
+// whether more than half of these back it. Only what they back changes who speaks:
+// whoever brings accomplices in on a branch of theirs must not replace with their
+// votes the phones of the others.
 func (b *ballots) follow(s *standing, path []int, f func(place, speak *standing, at int, backed bool)) {
 	place, speak := s.clone(), s.clone()
 	for _, i := range path {
@@ -140,20 +143,23 @@ func (b *ballots) follow(s *standing, path []int, f func(place, speak *standing,
 		}
 		d := b.log.nodes[i].payload.(Proposal).Decision
 		voters, _ := b.voters(speak, i)
-		backed := len(voters) >= s.majority()
+		backed := len(voters) >= speak.majority()
 		f(place, speak, i, backed)
 		place.apply(b.log.nodes[i].id, d)
 		if !backed {
 			continue
 		}
-		for m := range speak.organisers {
-			if next, ok := devicesOf(d, m); ok {
-				speak.organisers[m] = next
+		switch d := d.(type) {
+		case Expel, SetRecovery:
+			speak.apply(b.log.nodes[i].id, d)
+		case GrantOrganiser:
+			if _, ok := s.organisers[d.Target]; ok {
+				speak.organisers[d.Target] = d.Devices
 			}
-		}
-		if k, ok := d.(SetRecovery); ok {
-			speak.recovery = RecoveryPublic{}
-			copy(speak.recovery[:], k.Key)
+		case SetDevices:
+			if _, ok := speak.organisers[d.Target]; ok {
+				speak.organisers[d.Target] = d.Devices
+			}
 		}
 	}
 }
