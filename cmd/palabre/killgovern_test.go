@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -89,10 +90,11 @@ func TestKilledWhileGoverning(t *testing.T) {
 		if cycle%5 == 4 { // somebody comes, and is put out
 			var invite api.Invite
 			must(t, awa.do(&invite, "invite", "--uses", "1", "--auto-approve"))
-			x := someone(t, dir, "Chloe")
+			name := fmt.Sprint("Chloe ", cycle)
+			x := someone(t, dir, name)
 			must(t, x.on(onTCP))
 			joins(t, x, invite.Link)
-			who := memberIDs(t, awa, 3)["Chloe"]
+			who := memberIDs(t, awa, 3)[name]
 			for gone := false; !gone; {
 				_, acked := killed[api.Done](t, awa, moment(), api.CommandRemove, api.MemberArgs{Member: who})
 				var list []api.Member

@@ -150,7 +150,7 @@ func (e *Engine) issue() (bool, error) {
 		return false, err
 	}
 	e.putEpoch(s)
-	return true, e.sealAgain(s, parents)
+	return true, e.sealAgain(s, d.Recipients, parents)
 }
 
 // sealKeys seals the newest keys of all devices into an epoch, for who was not in
@@ -295,10 +295,12 @@ func (e *Engine) laneUnder(parent *epochState) *epoch.Mailbox {
 	return nil
 }
 
-// sealAgain seals under a new epoch what its parents' mailboxes hold of
-// operations and keys that the parents' own heads do not cover, so that nobody
-// is blocked by something sealed under an epoch that he never had.
-func (e *Engine) sealAgain(s *epochState, parents []*epochState) error {
+// sealAgain seals under a new epoch the operations that its parents' own heads do
+// not cover and, where somebody was not given all of the parents, the keys that
+// count of those told in them: so that nobody is blocked by something sealed under
+// an epoch that he never had. Keys that all can find are not repeated: every epoch
+// would carry those of all before it.
+func (e *Engine) sealAgain(s *epochState, recipients []epoch.Recipient, parents []*epochState) error {
 	var heads []protocol.OpID
 	for _, p := range parents {
 		heads = append(heads, p.header.Core.GovHeads...)
@@ -312,11 +314,20 @@ func (e *Engine) sealAgain(s *epochState, parents []*epochState) error {
 			return err
 		}
 	}
+	lacks := func(r epoch.Recipient) bool {
+		return slices.ContainsFunc(parents, func(p *epochState) bool { return !e.given(p, r.Device) })
+	}
+	if !slices.ContainsFunc(recipients, lacks) {
+		return nil
+	}
 	for _, p := range parents {
 		for _, n := range e.held.ofEpoch(p.header.ID(), entry.isKey) {
 			f, _, err := e.frameOf(n)
 			if err != nil {
 				return err
+			}
+			if !e.counts(f) {
+				continue
 			}
 			if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
 				return err
@@ -324,6 +335,12 @@ func (e *Engine) sealAgain(s *epochState, parents []*epochState) error {
 		}
 	}
 	return nil
+}
+
+// counts says whether a key is among the newest of its device.
+func (e *Engine) counts(f protocol.Frame) bool {
+	id := f.ID(e.id)
+	return slices.ContainsFunc(e.ring.Frames(f.Device), func(k protocol.Frame) bool { return k.ID(e.id) == id })
 }
 
 func (n entry) isKey() bool {
