@@ -182,7 +182,7 @@ func (e *Engine) issue() (bool, error) {
 		return false, err
 	}
 	e.putEpoch(s)
-	return true, e.sealAgain(s, parents)
+	return true, e.sealAgain(s, d.Recipients, parents)
 }
 
 // sealKeys seals the newest keys of all devices into an epoch, for who was not in
@@ -332,10 +332,11 @@ func (e *Engine) laneUnder(parent *epochState) *epoch.Mailbox {
 }
 
 // sealAgain seals under a new epoch the operations that the heads of some parent
-// do not cover, and the keys that are kept of each device, so that nobody is
-// blocked by something sealed under an epoch that he never had: of two parents
-// most members held only one.
-func (e *Engine) sealAgain(s *epochState, parents []*epochState) error {
+// do not cover and, where somebody was not given all of the parents, the keys that
+// are kept of each device: so that nobody is blocked by something sealed under an
+// epoch that he never had. Keys that all can find are not repeated: every epoch
+// would carry those of all before it.
+func (e *Engine) sealAgain(s *epochState, recipients []epoch.Recipient, parents []*epochState) error {
 	for _, p := range parents {
 		ops, err := e.log.Between(p.header.Core.GovHeads, s.header.Core.GovHeads)
 		if err != nil {
@@ -346,6 +347,12 @@ func (e *Engine) sealAgain(s *epochState, parents []*epochState) error {
 				return err
 			}
 		}
+	}
+	lacks := func(r epoch.Recipient) bool {
+		return slices.ContainsFunc(parents, func(p *epochState) bool { return !e.given(p, r.Device) })
+	}
+	if !slices.ContainsFunc(recipients, lacks) {
+		return nil
 	}
 	return e.sealKeptKeys(s, parents)
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 
 	"github.com/palabre-app/palabre/identity"
@@ -23,11 +24,16 @@ func (e *Engine) ledger() map[protocol.OpID]effect {
 	for id := range r.Effects() {
 		out[id] = effect{}
 	}
-	need, _ := r.Majority()
 	for _, o := range e.open() {
-		out[o.ID] = effect{open: true, voices: need - o.Missing}
+		out[o.ID] = effect{open: true, voices: voices(r, o)}
 	}
 	return out
+}
+
+// voices is how many an open proposal has, of those that decide.
+func voices(r *group.Roster, o group.OpenProposal) int {
+	need, _ := r.Majority()
+	return need - o.Missing
 }
 
 // tellAuthority raises one event for each operation that got, lost or changed
@@ -43,18 +49,13 @@ func (e *Engine) tellAuthority() {
 	if before == nil {
 		return // this device has just come
 	}
-	var ids []protocol.OpID
-	for id, x := range after {
-		if old, known := before[id]; !known || old != x {
-			ids = append(ids, id)
+	either := maps.Clone(before)
+	maps.Copy(either, after)
+	for _, id := range protocol.SortIDs(slices.Collect(maps.Keys(either))) {
+		was, had := before[id]
+		if is, has := after[id]; has == had && is == was {
+			continue
 		}
-	}
-	for id := range before {
-		if _, still := after[id]; !still {
-			ids = append(ids, id)
-		}
-	}
-	for _, id := range protocol.SortIDs(ids) {
 		o, _, _ := e.log.Op(id)
 		e.deliver(Event{Kind: EventAuthority, ID: id.String(), Own: o.Member == e.self.memberID})
 	}
@@ -123,7 +124,7 @@ func (e *Engine) Authority() Authority {
 	for _, o := range e.open() {
 		op, _, _ := e.log.Op(o.ID)
 		a.Open = append(a.Open, ProposalView{ID: o.ID, By: o.By, Decision: o.Decision, Voters: o.Voters,
-			Voted: slices.Contains(o.Voters, e.self.memberID), Have: a.Need - o.Missing, Need: a.Need, Of: a.Of,
+			Voted: slices.Contains(o.Voters, e.self.memberID), Have: voices(r, o), Need: a.Need, Of: a.Of,
 			Paper: o.Paper, PaperMay: o.PaperMay, CreatedAt: op.CreatedAt})
 	}
 	return a
@@ -145,15 +146,15 @@ func (e *Engine) Devices(member string) ([]DeviceView, error) {
 	if e.join != nil {
 		return nil, ErrNotJoined
 	}
-	var m group.Member
-	var err error
-	if member == "" {
-		var ok bool
-		if m, ok = e.log.Resolve().Member(e.self.memberID); !ok {
-			return nil, ErrNotMember
+	m, in := e.log.Resolve().Member(e.self.memberID)
+	switch {
+	case member != "":
+		var err error
+		if m, err = e.findMember(member); err != nil {
+			return nil, err
 		}
-	} else if m, err = e.findMember(member); err != nil {
-		return nil, err
+	case !in:
+		return nil, ErrNotMember
 	}
 	added := e.addedAt()
 	var list []DeviceView
@@ -241,33 +242,32 @@ func (e *Engine) concerns(id protocol.OpID, p group.Payload) (d identity.DeviceI
 			d, m = c.Device.ID(), c.Member.ID()
 		}
 	}
-	switch p := p.(type) {
-	case group.Proposal:
-		switch x := p.Decision.(type) {
-		case group.Expel:
-			m = x.Target
-		case group.Reinstate:
-			m = x.Target
-		case group.GrantOrganiser:
-			m = x.Target
-		case group.SetDevices:
-			m = x.Target
-		}
-	case group.Suspend:
-		m = p.Target
-	case group.AddMember:
+	var what any = p
+	if p, ok := p.(group.Proposal); ok {
+		what = p.Decision
+	}
+	switch x := what.(type) {
+	case group.AddMember, group.AddDevice:
 		ofCert()
-	case group.AddDevice:
-		ofCert()
-	case group.RemoveMember:
-		m = p.Target
-	case group.GrantAuthor:
-		m = p.Target
-	case group.RevokeAuthor:
-		m = p.Target
 	case group.RemoveDevice:
-		d = p.Device
+		d = x.Device
 		m, _ = e.log.Resolve().MemberOfCert(d)
+	case group.RemoveMember:
+		m = x.Target
+	case group.GrantAuthor:
+		m = x.Target
+	case group.RevokeAuthor:
+		m = x.Target
+	case group.Suspend:
+		m = x.Target
+	case group.Expel:
+		m = x.Target
+	case group.Reinstate:
+		m = x.Target
+	case group.GrantOrganiser:
+		m = x.Target
+	case group.SetDevices:
+		m = x.Target
 	}
 	return d, m
 }

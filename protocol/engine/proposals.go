@@ -335,7 +335,7 @@ func (e *Engine) proposed(id protocol.OpID) Proposed {
 	p.Need, p.Of = r.Majority()
 	for _, o := range r.Open() {
 		if o.ID == id {
-			p.Have, p.PaperMay = p.Need-o.Missing, o.PaperMay
+			p.Have, p.PaperMay = voices(r, o), o.PaperMay
 			return p
 		}
 	}
