@@ -48,9 +48,10 @@ func (e *Engine) OthersRenew() bool {
 }
 
 // authorNeedsEpoch says whether nothing can be sent because of a removal that no
-// epoch here covers, and this device could make one that does and is exact.
+// epoch here covers, and this device could make one that does and is exact. It
+// waits to be linked: who is alone may know old keys, and nobody would hear it.
 func (e *Engine) authorNeedsEpoch() bool {
-	if e.sending != (protocol.EpochID{}) || e.planned.issued == e.log.Len() || !e.authors() {
+	if e.sending != (protocol.EpochID{}) || e.planned.issued == e.log.Len() || !e.linked() || !e.authors() {
 		return false
 	}
 	heads, parents := e.log.Heads(), e.parents()
@@ -68,6 +69,16 @@ func (e *Engine) authorNeedsEpoch() bool {
 		}
 	}
 	return true
+}
+
+// linked says whether another member's device is connected.
+func (e *Engine) linked() bool {
+	for _, p := range e.peers {
+		if p.class != ClassInvite {
+			return true
+		}
+	}
+	return false
 }
 
 // counts says whether an accepted epoch is more than readable: whether others may
