@@ -12,6 +12,11 @@ import (
 // online: whoever may post renews the keys in their place (spec 45 section 4, spec
 // 40 section 6.8). Such an epoch does one thing, to leave out who is out, and
 // has authority for nothing else.
+//
+// BUG: who has moved on to other keys meanwhile, apart from the author and with
+// every organiser, and erased the old ones, never reads what was sent in such an
+// epoch; status counts it as missing. What a member's device that is no organiser's
+// hands over is taken from nobody (spec 46).
 
 // Authors wait so long for an organiser to renew the keys, and by chance up to
 // authorSpread longer for one another.
@@ -48,9 +53,10 @@ func (e *Engine) OthersRenew() bool {
 }
 
 // authorNeedsEpoch says whether nothing can be sent because of a removal that no
-// epoch here covers, and this device could make one that does and is exact.
+// epoch here covers, and this device could make one that does and is exact. It
+// waits to be linked: who is alone may know old keys, and nobody would hear it.
 func (e *Engine) authorNeedsEpoch() bool {
-	if e.sending != (protocol.EpochID{}) || e.planned.issued == e.log.Len() || !e.authors() {
+	if e.sending != (protocol.EpochID{}) || e.planned.issued == e.log.Len() || !e.linked() || !e.authors() {
 		return false
 	}
 	heads, parents := e.log.Heads(), e.parents()
@@ -70,6 +76,16 @@ func (e *Engine) authorNeedsEpoch() bool {
 	return true
 }
 
+// linked says whether another member's device is connected.
+func (e *Engine) linked() bool {
+	for _, p := range e.peers {
+		if p.class != ClassInvite {
+			return true
+		}
+	}
+	return false
+}
+
 // counts says whether an accepted epoch is more than readable: whether others may
 // follow it. Of an author's epoch that asks that it stands and does what an
 // author's may.
@@ -82,6 +98,16 @@ func (e *Engine) counts(s *epochState) bool {
 		s.author = (s.exact || s.keys != nil) && e.standsNow(s) && e.authorMight(s) && e.isExact(s)
 	}
 	return s.author
+}
+
+// goesBefore says whether an epoch is sent in rather than one with a smaller id of
+// the same generation, or a lower one. An author's stands in for an organiser's
+// only where there is none: its issuer may have known fewer keys.
+func (s *epochState) goesBefore(o *epochState) bool {
+	if a, b := s.header.Core.ByAuthor(), o.header.Core.ByAuthor(); a != b {
+		return b
+	}
+	return s.header.Core.Gen > o.header.Core.Gen
 }
 
 // authorMight says whether an author's epoch covers a removal that none of its

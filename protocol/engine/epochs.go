@@ -298,16 +298,6 @@ func (e *Engine) chooseSending() (bool, error) {
 	return true, nil
 }
 
-// goesBefore says whether an epoch is sent in rather than one with a smaller id of
-// the same generation, or a lower one. An author's stands in for an organiser's
-// only where there is none: its issuer may have known fewer keys.
-func (s *epochState) goesBefore(o *epochState) bool {
-	if a, b := s.header.Core.ByAuthor(), o.header.Core.ByAuthor(); a != b {
-		return b
-	}
-	return s.header.Core.Gen > o.header.Core.Gen
-}
-
 // mayServe says whether an epoch can be opened and its issuer had, and kept, the
 // right to issue it.
 func (e *Engine) mayServe(s *epochState) bool {

@@ -65,7 +65,13 @@ func (e *Engine) peerUp(in PeerUp) {
 	case e.join != nil:
 		e.joinPeerUp(p)
 	case in.Class == ClassMember:
-		p.old = protocol.EpochID(in.Tag) != e.sending && e.superseded(protocol.EpochID(in.Tag))
+		// While sending waits the last epoch is the best there is: whoever comes under
+		// it must hear of what does not wait.
+		now := e.sending
+		if now == (protocol.EpochID{}) {
+			now = e.lastOps
+		}
+		p.old = protocol.EpochID(in.Tag) != now && e.superseded(protocol.EpochID(in.Tag))
 		if p.old {
 			p.until = e.now + drainFor
 			e.handOver(p)

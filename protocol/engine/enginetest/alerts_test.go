@@ -142,6 +142,30 @@ func TestAlertIsSentNow(t *testing.T) {
 	must(t, w.Check())
 }
 
+// TestAlertReachesWhoComesLater: who connects while the keys are still being renewed
+// gets the alert then, and the link stays.
+func TestAlertReachesWhoComesLater(t *testing.T) {
+	w, ana, others := alerts(t, true, "ben", "cam", "dia")
+	ben, cam, dia := others[0], others[1], others[2]
+	ops := lonely(t, w, ana, func() error { return ana.Remove(dia) })
+	dia.Stop()
+	w.Cut(ben, cam)
+	w.Cut(cam, ben)
+	carry(t, ben, ops)
+	_, err := ben.PostNow(alert("late"), 1)
+	must(t, err)
+	w.Heal(ben, cam)
+	must(t, w.Run(engine.Seconds(20)))
+	if _, err := cam.See("late"); err != nil || !cam.Engine.Waiting() {
+		t.Errorf("cam waits: %t, %v", cam.Engine.Waiting(), err)
+	}
+	link := w.linkOf(ben, cam)
+	must(t, w.Run(engine.Seconds(20)))
+	if link == nil || w.linkOf(ben, cam) != link {
+		t.Error("the link did not stay")
+	}
+}
+
 // TestAlertWaitsByDefault: without the policy nothing goes out, and without being
 // asked for nothing does either.
 func TestAlertWaitsByDefault(t *testing.T) {
