@@ -123,8 +123,8 @@ func (e *Engine) dropRescue() error {
 }
 
 // pruneKeyFrames deletes the stored key updates that newer ones of their device
-// replaced: what KeyRing.Frames gives stays, and so does what waits for
-// something that is missing.
+// replaced: what the ring keeps stays, and so does what waits for something that
+// is missing.
 func (e *Engine) pruneKeyFrames() error {
 	type keptKeys struct {
 		oldest uint64
@@ -135,12 +135,9 @@ func (e *Engine) pruneKeyFrames() error {
 		if r := devices[d]; r != nil {
 			return r
 		}
-		r := &keptKeys{kept: map[protocol.ItemID]bool{}}
+		r := &keptKeys{oldest: e.ring.OldestKept(d), kept: map[protocol.ItemID]bool{}}
 		for _, f := range e.ring.Frames(d) {
 			r.kept[f.ID(e.id)] = true
-			if u, err := group.ParseKeyUpdate(f); err == nil && (r.oldest == 0 || u.Counter < r.oldest) {
-				r.oldest = u.Counter
-			}
 		}
 		devices[d] = r
 		return r

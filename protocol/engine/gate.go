@@ -121,16 +121,26 @@ func (e *Engine) draining() bool {
 
 // handOver tells a link that is behind what it needs to catch up: headers,
 // operations and keys of all kept epochs in order of generation, so that each
-// header opens the mailboxes of what follows.
+// header opens the mailboxes of what follows. Of those before the link's epoch
+// only what led elsewhere is told: the other side has the rest.
 func (e *Engine) handOver(p *peer) {
 	from := e.epochs[protocol.EpochID(p.tag)]
 	if from == nil {
 		return
 	}
+	elsewhere := map[protocol.EpochID]bool{}
+	for id, s := range e.epochs {
+		if !e.descends(from.header.ID(), id) {
+			elsewhere[id] = true
+			for _, parent := range s.header.Core.Parents {
+				elsewhere[parent] = true
+			}
+		}
+	}
 	var ids []protocol.EnvelopeID
 	for _, s := range e.sortedEpochs() {
 		wanted := entry.forCatchUp
-		if s.header.Core.Gen < from.header.Core.Gen {
+		if s != from && !elsewhere[s.header.ID()] {
 			wanted = entry.isKey // each builds on the one before, which may lie under an older epoch
 		}
 		for _, n := range e.held.ofEpoch(s.header.ID(), wanted) {

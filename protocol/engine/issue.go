@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 
-	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/epoch"
 	"github.com/palabre-app/palabre/protocol/group"
@@ -91,8 +90,9 @@ func (e *Engine) needsEpoch() (bool, error) {
 			break
 		}
 	}
-	if e.log.Answers(e.log.Heads(), s.header.Core.GovHeads) {
-		return true, nil // an operating device came, or came back
+	// An operating device came, or came back. Once is enough here, too.
+	if e.log.Answers(e.log.Heads(), s.header.Core.GovHeads) && e.planned.issued != e.log.Len() {
+		return true, nil
 	}
 	return e.now >= e.periodOver(), nil
 }
@@ -268,26 +268,21 @@ func (e *Engine) depositHeader(parent, s *epochState) error {
 	return nil
 }
 
-// depositForReturning puts the header where devices find it that hold none of
-// the parents, such as those of an organiser who was suspended: under the newest
-// epoch that each may hold, with the operations since, and with the newest keys in
+// depositForReturning puts the header where devices find it that were given none
+// of the parents, such as those of an organiser who was suspended, or of who was
+// let in apart: under the newest epoch that each was given, with the operations since, and with the newest keys in
 // the new one, which they missed as well.
 func (e *Engine) depositForReturning(s *epochState, recipients []epoch.Recipient, parents []*epochState) error {
-	hold := map[identity.DeviceID]bool{}
-	for _, p := range parents {
-		list, _ := e.log.Holders(p.header.Core.GovHeads)
-		for _, d := range list {
-			hold[d] = true
-		}
-	}
+	done := map[*epochState]bool{}
 	for _, r := range recipients {
-		if hold[r.Device] {
+		if slices.ContainsFunc(parents, func(p *epochState) bool { return e.given(p, r.Device) }) {
 			continue
 		}
-		old := e.newestHeldBy(r.Device)
-		if old == nil || old == s {
+		old := e.newestGiven(r.Device, s)
+		if old == nil || done[old] {
 			continue
 		}
+		done[old] = true
 		if err := e.depositHeader(old, s); err != nil {
 			return err
 		}
@@ -296,24 +291,6 @@ func (e *Engine) depositForReturning(s *epochState, recipients []epoch.Recipient
 		}
 		if err := e.sealKeys(s); err != nil {
 			return err
-		}
-		list, _ := e.log.Holders(old.header.Core.GovHeads)
-		for _, d := range list {
-			hold[d] = true
-		}
-	}
-	return nil
-}
-
-// newestHeldBy is the newest epoch here that a device may hold, by the
-// operations that its issuer had seen; nil: none.
-func (e *Engine) newestHeldBy(d identity.DeviceID) *epochState {
-	kept := e.sortedEpochs()
-	slices.Reverse(kept)
-	for _, s := range kept {
-		list, ok := e.log.Holders(s.header.Core.GovHeads)
-		if ok && s.keys != nil && s.accepted && slices.Contains(list, d) {
-			return s
 		}
 	}
 	return nil
@@ -343,7 +320,7 @@ func (e *Engine) sealAgain(s *epochState, recipients []epoch.Recipient, parents 
 			return err
 		}
 		for _, f := range ops {
-			if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
+			if err := e.sealOp(s, f); err != nil {
 				return err
 			}
 		}
@@ -355,6 +332,33 @@ func (e *Engine) sealAgain(s *epochState, recipients []epoch.Recipient, parents 
 		return nil
 	}
 	return e.sealKeptKeys(s, parents)
+}
+
+// sealOp seals an operation into an epoch, and the keys of the device that it
+// adds: they were told under the epoch in which its adder was.
+func (e *Engine) sealOp(s *epochState, f protocol.Frame) error {
+	frames := []protocol.Frame{f}
+	_, payload, _ := e.log.Op(protocol.OpID(f.ID(e.id)))
+	var added protocol.ItemID
+	switch p := payload.(type) {
+	case group.AddMember:
+		added = p.KeyPackage
+	case group.AddDevice:
+		added = p.KeyPackage
+	}
+	for _, m := range e.log.Resolve().Members() {
+		for _, d := range m.Devices {
+			if added != (protocol.ItemID{}) && d.KeyPackage == added {
+				frames = append(frames, e.ring.Frames(d.ID)...)
+			}
+		}
+	}
+	for _, f := range frames {
+		if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sealKeptKeys seals under a new epoch the kept updates of each device, and what

@@ -167,7 +167,7 @@ func (e *Engine) carryToSuspended() error {
 			continue
 		}
 		for _, d := range m.Devices {
-			if s := e.newestHeldBy(d.ID); s != nil {
+			if s := e.newestGiven(d.ID, nil); s != nil {
 				if err := e.sealOps(s); err != nil {
 					return err
 				}
@@ -197,7 +197,7 @@ func (e *Engine) sealOps(s *epochState) error {
 		return nil
 	}
 	for _, f := range ops {
-		if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
+		if err := e.sealOp(s, f); err != nil {
 			return err
 		}
 	}

@@ -11,7 +11,8 @@ import (
 
 // Bounds of a KeyRing.
 const (
-	MaxKeptKeys   = 3   // newest keys kept of a device
+	MaxKeptKeys   = 3   // newest keys of a device that Frames hands over
+	maxAuditKeys  = 16  // newest keys of a device kept in small groups
 	MaxHeldKeys   = 8   // key updates of a device that wait for the one before
 	MaxUnnamed    = 256 // key packages that no operation names yet
 	maxSeenKeys   = 64  // counters behind the newest for which a second update is noticed
@@ -217,15 +218,15 @@ func (k *KeyRing) addUpdate(f protocol.Frame, anchor bool) protocol.Verdict {
 	case u.Counter <= newest.Counter:
 		return protocol.Ignore
 	case anchor && u.Counter > newest.Counter+1:
-		r.take(n)
+		r.take(n, k.keep())
 	case u.Counter == newest.Counter+1:
 		if u.Prev != newest.ID {
 			return r.flag(n) // names another predecessor: a second row
 		}
-		r.take(n)
+		r.take(n, k.keep())
 	case !r.hold(n):
 		return protocol.Ignore
-	case !r.skip():
+	case !r.skip(k.keep()):
 		return protocol.Accept
 	}
 	for {
@@ -239,7 +240,7 @@ func (k *KeyRing) addUpdate(f protocol.Frame, anchor bool) protocol.Verdict {
 			r.flag(next)
 			return protocol.Accept
 		}
-		r.take(next)
+		r.take(next, k.keep())
 	}
 }
 
@@ -260,7 +261,7 @@ func (r *row) hold(n keyFrame) bool {
 
 // skip goes on with as many held updates in a row as are kept of a device: who
 // has missed more than the others keep gets no others from anybody.
-func (r *row) skip() bool {
+func (r *row) skip(keep int) bool {
 	for _, c := range slices.Sorted(maps.Keys(r.held)) {
 		run := []keyFrame{r.held[c]}
 		for len(run) < MaxKeptKeys {
@@ -272,7 +273,7 @@ func (r *row) skip() bool {
 		}
 		if len(run) == MaxKeptKeys {
 			for _, n := range run {
-				r.take(n)
+				r.take(n, keep)
 			}
 			r.seen[run[0].Counter-1] = run[0].prev // another one there is a second one
 			return true
@@ -283,10 +284,23 @@ func (r *row) skip() bool {
 
 func (r *row) newest() keyFrame { return r.kept[len(r.kept)-1] }
 
-func (r *row) take(n keyFrame) {
+// recent are the newest keys, which are handed over.
+func (r *row) recent() []keyFrame { return r.kept[max(0, len(r.kept)-MaxKeptKeys):] }
+
+// keep is how many keys of a device are kept. Where epochs are audited, those of a
+// part of the group that was apart were sealed to keys that the device has
+// replaced since.
+func (k *KeyRing) keep() int {
+	if len(k.rows) <= protocol.SmallGroup {
+		return maxAuditKeys
+	}
+	return MaxKeptKeys
+}
+
+func (r *row) take(n keyFrame, keep int) {
 	r.kept = append(r.kept, n)
-	if len(r.kept) > MaxKeptKeys {
-		r.kept = slices.Delete(r.kept, 0, len(r.kept)-MaxKeptKeys)
+	if len(r.kept) > keep {
+		r.kept = slices.Delete(r.kept, 0, len(r.kept)-keep)
 	}
 	r.seen[n.Counter] = n.ID
 	for c := range r.seen {
@@ -344,8 +358,8 @@ func (k *KeyRing) All(d identity.DeviceID) []DeviceKeys {
 // one that names another predecessor.
 func (k *KeyRing) Flagged(d identity.DeviceID) bool { r := k.rows[d]; return r != nil && r.flagged }
 
-// Frames returns the frames kept of a device in ascending order, the key
-// package first, then those by which it was flagged: what Restore takes. There
+// Frames returns the newest MaxKeptKeys frames of a device in ascending order, the
+// key package first, then those by which it was flagged: what Restore takes. There
 // is none for a founder's counter 0.
 func (k *KeyRing) Frames(d identity.DeviceID) []protocol.Frame {
 	r := k.rows[d]
@@ -356,7 +370,7 @@ func (k *KeyRing) Frames(d identity.DeviceID) []protocol.Frame {
 	if r.root != nil {
 		out = append(out, *r.root)
 	}
-	for _, f := range r.kept {
+	for _, f := range r.recent() {
 		if f.Counter > 0 {
 			out = append(out, f.frame)
 		}
@@ -367,11 +381,20 @@ func (k *KeyRing) Frames(d identity.DeviceID) []protocol.Frame {
 	return out
 }
 
+// OldestKept is the lowest counter whose keys are kept of a device: updates below
+// it need not be stored.
+func (k *KeyRing) OldestKept(d identity.DeviceID) uint64 {
+	if r := k.rows[d]; r != nil {
+		return r.kept[0].Counter
+	}
+	return 0
+}
+
 // Heals returns, sorted, the ids of the kept key updates that ask for a new epoch.
 func (k *KeyRing) Heals() []protocol.ItemID {
 	var out []protocol.ItemID
 	for _, r := range k.rows {
-		for _, f := range r.kept {
+		for _, f := range r.recent() {
 			if f.Heal && !r.flagged {
 				out = append(out, f.ID)
 			}
