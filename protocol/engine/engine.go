@@ -166,7 +166,7 @@ func (e *Engine) settle() error {
 	for changed := true; changed; {
 		changed = false
 		for _, f := range []func() (bool, error){e.openPending, e.acceptEpochs, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
-			e.chooseSending, e.rejectIfDue, e.issueIfDue, e.rekeyIfDue, e.takeReBox, e.reboxIfDue, e.flushDrafts} {
+			e.chooseSending, e.rejectIfDue, e.issueIfDue, e.askIfStarved, e.rekeyIfDue, e.takeReBox, e.reboxIfDue, e.flushDrafts} {
 			did, err := f()
 			if err != nil {
 				return err

@@ -17,6 +17,7 @@ type plans struct {
 	issue Time // an epoch is due then; 0: none is
 	now   bool // this device signed the removal: no waiting for others
 	rekey bool // the newest own KEM key was used
+	heal  bool // the next own KEM key asks for the next epoch
 	// issued is how many operations were held when this device issued last; 0: it
 	// has not since it was opened.
 	issued int
@@ -160,6 +161,9 @@ func (e *Engine) issue() (bool, error) {
 		}
 	}
 	if err := e.depositForReturning(s, d.Recipients, parents); err != nil {
+		return false, err
+	}
+	if err := e.depositForStarved(s, parents); err != nil {
 		return false, err
 	}
 	if _, err := e.acceptEpochs(); err != nil {

@@ -113,7 +113,9 @@ func (e *Engine) charge(id protocol.EpochID, f protocol.Frame, size int) {
 }
 
 // written is what this device has sealed in an epoch so far.
-func (e *Engine) written(id protocol.EpochID) int { return e.shares[share{senderKey{id, e.self.deviceID}, shareRest}] }
+func (e *Engine) written(id protocol.EpochID) int {
+	return e.shares[share{senderKey{id, e.self.deviceID}, shareRest}]
+}
 
 // storeShares stores the shares that changed, once with the Ready.
 func (e *Engine) storeShares() {
