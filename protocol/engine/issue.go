@@ -270,6 +270,9 @@ func (e *Engine) depositForReturning(s *epochState, recipients []epoch.Recipient
 		if err := e.depositHeader(old, s); err != nil {
 			return err
 		}
+		if err := e.depositBetween(old, s); err != nil {
+			return err
+		}
 		if err := e.sealOps(old); err != nil {
 			return err
 		}
@@ -279,6 +282,29 @@ func (e *Engine) depositForReturning(s *epochState, recipients []epoch.Recipient
 		list, _ := e.log.Holders(old.header.Core.GovHeads)
 		for _, d := range list {
 			hold[d] = true
+		}
+	}
+	return nil
+}
+
+// maxBetween bounds the headers that go to who returns beside that of the new
+// epoch.
+const maxBetween = 8
+
+// depositBetween puts the headers of the epochs that lie between two, the newest
+// ones, where the new one is found: whoever comes back compares it with them, and
+// not with the one in which he was last (spec 46 section 5).
+func (e *Engine) depositBetween(old, s *epochState) error {
+	n := 0
+	for _, k := range e.ancestors(s)[1:] {
+		item := protocol.ItemID(k.header.ID())
+		if n == maxBetween || k.header.Core.Gen <= old.header.Core.Gen || e.held.hasItem(old.header.ID(), item, true) ||
+			e.held.hasItem(old.header.ID(), item, false) {
+			continue
+		}
+		n++
+		if err := e.depositHeader(old, k); err != nil {
+			return err
 		}
 	}
 	return nil
