@@ -170,7 +170,7 @@ func (e *Engine) settle() error {
 	for changed := true; changed; {
 		changed = false
 		for _, f := range []func() (bool, error){e.openPending, e.acceptEpochs, e.wantPages, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
-			e.chooseSending, e.rejectIfDue, e.rekeyIfDue, e.issueIfDue, e.takeReBox, e.reboxIfDue, e.tendSeeds, e.resend, e.flushDrafts} {
+			e.chooseSending, e.rejectIfDue, e.askIfStarved, e.rekeyIfDue, e.issueIfDue, e.takeReBox, e.reboxIfDue, e.tendSeeds, e.resend, e.flushDrafts} {
 			did, err := f()
 			if err != nil {
 				return err

@@ -190,6 +190,8 @@ func (e *Engine) wake() Time {
 		earlier(e.planned.acks)
 		earlier(e.repair.due)
 		earlier(e.rejects.next())
+		earlier(e.starvedDue())
+		earlier(e.heldDue())
 		earlier(e.planned.suspend)
 		if a := &e.authority; a.stand != (protocol.OpID{}) && !a.alarm && e.canSign() {
 			earlier(e.planned.stand)

@@ -18,6 +18,7 @@ type plans struct {
 	// over is the author's epoch over which this device, an organiser's, issued.
 	over  protocol.EpochID
 	rekey bool // the newest own KEM key was used
+	heal  bool // the next own KEM key asks for the next epoch
 	// issued is how many operations were held when this device issued last; 0: it
 	// has not since it was opened.
 	issued int
@@ -178,6 +179,9 @@ func (e *Engine) issue() (bool, error) {
 	if err := e.depositForReturning(s, d.Recipients, parents); err != nil {
 		return false, err
 	}
+	if err := e.depositForStarved(s, parents); err != nil {
+		return false, err
+	}
 	if _, err := e.acceptEpochs(); err != nil {
 		return false, err
 	}
@@ -286,10 +290,36 @@ func (e *Engine) depositForReturning(s *epochState, recipients []epoch.Recipient
 		if err := e.depositHeader(old, s); err != nil {
 			return err
 		}
+		if err := e.depositBetween(old, s); err != nil {
+			return err
+		}
 		if err := e.sealOps(old); err != nil {
 			return err
 		}
 		if err := e.sealKeys(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxBetween bounds the headers that go to who returns beside that of the new
+// epoch.
+const maxBetween = 8
+
+// depositBetween puts the headers of the epochs that lie between two, the newest
+// ones, where the new one is found: whoever comes back compares it with them, and
+// not with the one in which he was last (spec 46 section 5).
+func (e *Engine) depositBetween(old, s *epochState) error {
+	n := 0
+	for _, k := range e.ancestors(s)[1:] {
+		item := protocol.ItemID(k.header.ID())
+		if n == maxBetween || k.header.Core.Gen <= old.header.Core.Gen || e.held.hasItem(old.header.ID(), item, true) ||
+			e.held.hasItem(old.header.ID(), item, false) {
+			continue
+		}
+		n++
+		if err := e.depositHeader(old, k); err != nil {
 			return err
 		}
 	}

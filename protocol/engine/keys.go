@@ -113,7 +113,8 @@ func (e *Engine) rekeyIfDue() (bool, error) {
 	if e.frozen || e.lastOps == (protocol.EpochID{}) || !e.log.Resolve().IsMember(e.self.memberID) {
 		return false, nil
 	}
-	heal := false
+	heal := e.planned.heal
+	e.planned.heal = false
 	if s := e.epochs[e.sending]; s != nil && s.keys != nil && (s.keys.Sent(e.self.deviceID) >= healAt || e.written(e.sending) >= healShare) && !s.healed {
 		s.healed, heal = true, true
 		// The wait is for others to come first: an organiser's own device is exempt.
@@ -136,8 +137,28 @@ func (e *Engine) rekeyIfDue() (bool, error) {
 	if _, err := e.addKeyFrame(f); err != nil {
 		return false, err
 	}
-	return true, e.sealFrame(e.lastOps, e.now.Day(), f, 0)
+	if err := e.sealFrame(e.lastOps, e.now.Day(), f, 0); err != nil {
+		return false, err
+	}
+	// Where this device will send next, if it finds out that all is well: not all who
+	// are there need have the epoch in which it sends now.
+	n := 0
+	for _, s := range e.keptEpochs() {
+		if s.header.Core.Gen <= e.epochs[e.lastOps].header.Core.Gen || n == maxTold {
+			break
+		}
+		if s.accepted && e.standsNow(s) && e.justified(s) {
+			n++
+			if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
+				return false, err
+			}
+		}
+	}
+	return true, nil
 }
+
+// maxTold is in how many epochs beside its last one a device tells a new key.
+const maxTold = 4
 
 // applyKeyFrame takes a key package or KeyUpdate in.
 func (e *Engine) applyKeyFrame(f protocol.Frame) (protocol.Verdict, error) {

@@ -25,7 +25,11 @@ type rejections struct {
 	touch Time   // lateFrom at that time
 	look  Time   // when to look again though nothing changed; 0: not
 	due   map[protocol.EpochID]rejection
-	org   map[protocol.EpochID]bool // epochs whose own box was looked into: whether it is as it has to be
+	// what this device cannot open, as of a version (starved.go); nil: nothing
+	starved   *epochState
+	starvedAt uint64
+	heldAt    Time                      // when this device asks because it has nothing to send in; 0: it has
+	org       map[protocol.EpochID]bool // epochs whose own box was looked into: whether it is as it has to be
 }
 
 type rejection struct {

@@ -154,3 +154,40 @@ func TestGivenBackReadsAndSends(t *testing.T) {
 		t.Errorf("%d epochs were rejected", n)
 	}
 }
+
+// An organiser who is given back after several renewals takes the newest epoch,
+// whose parents the phone never had.
+func TestGivenBackAfterSeveralEpochs(t *testing.T) {
+	w, x, ben, cam, dia, eve := heldUp(t)
+	ana := x.n
+	all := []*Node{ben, cam, dia}
+	for _, n := range append(all, eve) {
+		w.Cut(ana, n)
+		w.Cut(n, ana)
+	}
+	must(t, ana.Start())
+	must(t, ben.Suspend(ana))
+	ana.stopped = false
+	must(t, w.Run(engine.Seconds(70)))
+	phone := seize(t, w, eve) // that asks for new keys
+	for range 3 {
+		phone.give(phone.last, all, phone.heal())
+		must(t, w.Run(engine.Seconds(130)))
+	}
+	if ben.epoch() < x.last.Core.Gen+4 {
+		t.Fatalf("ben is at epoch %d, it was %d", ben.epoch(), x.last.Core.Gen)
+	}
+	p, err := ben.Reinstate(ana)
+	must(t, err)
+	must(t, w.Run(engine.Seconds(10)))
+	if p, err = cam.Vote(p.ID.String()); err != nil || !p.Effective {
+		t.Fatal(p, err)
+	}
+	must(t, w.Run(engine.Seconds(70)))
+	clear(w.cuts)
+	must(t, w.Run(engine.Seconds(200)))
+	if ana.epoch() != ben.epoch() || ana.Engine.Waiting() {
+		t.Errorf("ana is at epoch %d and waits %t, ben at %d", ana.epoch(), ana.Engine.Waiting(), ben.epoch())
+	}
+	talk(t, w, "de retour", append(all, ana)...)
+}
