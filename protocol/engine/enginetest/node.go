@@ -38,6 +38,9 @@ type Node struct {
 	copied  *Memory
 	copy    bool // of another node
 	stopped bool // it was suspended: what it wrote may be gone for good
+	// still is when its clock stopped: it takes in and gives what others ask for, and
+	// does nothing that is due. 0: its clock runs.
+	still engine.Time
 	// Commits until the phone dies, before (crashIn) or after (crashSent) one, or
 	// amid what is sent then (crashAmid); 0: it lives.
 	crashIn, crashSent, crashAmid int
@@ -64,7 +67,12 @@ func (n *Node) config() engine.Config {
 }
 
 // Now is the node's own time.
-func (n *Node) Now() engine.Time { return n.w.Now + n.Skew }
+func (n *Node) Now() engine.Time {
+	if n.still != 0 {
+		return n.still
+	}
+	return n.w.Now + n.Skew
+}
 
 // Found makes the node the founder of a group.
 func (n *Node) Found(name string, p group.Policy) error {
@@ -270,12 +278,12 @@ func (n *Node) deliver(r *engine.Ready) {
 }
 
 func (n *Node) schedule(at engine.Time) {
-	if at == 0 || at == n.wake {
+	if at == 0 || at == n.wake || n.still != 0 {
 		return
 	}
 	n.wake = at
 	n.w.at(at-n.Skew, func() {
-		if n.wake == at {
+		if n.wake == at && n.still == 0 {
 			n.wake = 0
 			n.step(engine.Tick{})
 		}

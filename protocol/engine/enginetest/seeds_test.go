@@ -16,7 +16,7 @@ var seeds = flag.Int("seeds", 100, "how many drawn scenarios TestSeeds runs")
 // TestSeeds runs drawn scenarios, among them all that ever failed, and wants
 // each kind of fault to have happened.
 func TestSeeds(t *testing.T) {
-	list := failedOnce(t)
+	list := failedOnce(t, "seeds")
 	for seed := range uint64(*seeds) {
 		list = append(list, seed+1)
 	}
@@ -63,9 +63,10 @@ func TestGovernedSeeds(t *testing.T) {
 	}
 }
 
-// failedOnce reads the seeds of scenarios that once failed.
-func failedOnce(t *testing.T) []uint64 {
-	files, err := filepath.Glob("testdata/seeds/*.txt")
+// failedOnce reads the seeds of scenarios that once failed, from the lists in a
+// folder of testdata.
+func failedOnce(t *testing.T, folder string) []uint64 {
+	files, err := filepath.Glob("testdata/" + folder + "/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no list of seeds: %v", err)
 	}
