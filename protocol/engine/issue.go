@@ -75,7 +75,7 @@ func (e *Engine) needsEpoch() (bool, error) {
 			return true, nil
 		}
 	}
-	if e.log.Answers(e.log.Heads(), s.header.Core.GovHeads) {
+	if e.log.Answers(e.log.Heads(), s.header.Core.GovHeads) && e.planned.issued != e.log.Len() {
 		return true, nil // an operating device came, or came back
 	}
 	return e.now >= e.periodOver(), nil
@@ -172,8 +172,9 @@ func (e *Engine) draftEpoch() (epoch.Draft, []*epochState, error) {
 	d := epoch.Draft{Group: e.id, Issuer: e.self.memberID, Device: e.self.device, Hedge: epoch.HedgeKeyOf(e.self.device),
 		Seq: e.self.state.EpochSeq + 1, CreatedAt: e.now.Unix(), GovHeads: e.log.Heads()}
 	var parents []*epochState
-	for _, s := range e.tips() {
-		if s.keys != nil && s.header.Core.CreatedAt <= e.now.Unix()+protocol.DaySeconds {
+	tips := e.tips()
+	for _, s := range tips {
+		if s.keys != nil && !e.leftFarBehind(s, tips) && s.header.Core.CreatedAt <= e.now.Unix()+protocol.DaySeconds {
 			parents = append(parents, s)
 		}
 	}
@@ -211,6 +212,33 @@ func (e *Engine) draftEpoch() (epoch.Draft, []*epochState, error) {
 		}
 	}
 	return d, parents, nil
+}
+
+// leftFarBehind says whether a tip is one only because the headers after it are
+// gone: a newer one, not all of whose ancestors are held, had seen all that its
+// issuer had. An epoch over both would say nothing that it did not say, and nobody
+// would take it for justified.
+func (e *Engine) leftFarBehind(s *epochState, tips []*epochState) bool {
+	return slices.ContainsFunc(tips, func(t *epochState) bool {
+		return t.header.Core.Gen > s.header.Core.Gen && e.rootless(t) &&
+			!slices.ContainsFunc(s.header.Core.GovHeads, func(op protocol.OpID) bool { return !e.log.Covers(t.header.Core.GovHeads, op) })
+	})
+}
+
+// rootless says whether an ancestor of an epoch is not held.
+func (e *Engine) rootless(s *epochState) bool {
+	seen := map[protocol.EpochID]bool{}
+	for queue := slices.Clone(s.header.Core.Parents); len(queue) > 0; queue = queue[1:] {
+		p := e.epochs[queue[0]]
+		if p == nil {
+			return true
+		}
+		if !seen[queue[0]] {
+			seen[queue[0]] = true
+			queue = append(queue, p.header.Core.Parents...)
+		}
+	}
+	return false
 }
 
 // depositHeader puts a header into this device's lane under a parent, or into
