@@ -90,6 +90,8 @@ type Engine struct {
 	addresses presence
 	seeds     map[identity.DeviceID][]*seed // rescue seeds, ascending by counter
 	seedsFor  seedWatch
+	knock     knock
+	revive    bool                                       // somebody is back who was out
 	unsentOf  map[protocol.EnvelopeID]protocol.ContentID // what own envelopes carry that nobody took
 	rescued   map[identity.DeviceID]rescued              // what was sealed for who came with a rescue key
 
@@ -166,7 +168,7 @@ func (e *Engine) settle() error {
 	}
 	for changed := true; changed; {
 		changed = false
-		for _, f := range []func() (bool, error){e.openPending, e.acceptEpochs, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
+		for _, f := range []func() (bool, error){e.reviveKeys, e.openPending, e.acceptEpochs, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
 			e.chooseSending, e.issueIfDue, e.rekeyIfDue, e.takeReBox, e.reboxIfDue, e.tendSeeds, e.resend, e.flushDrafts} {
 			did, err := f()
 			if err != nil {
@@ -175,6 +177,7 @@ func (e *Engine) settle() error {
 			changed = changed || did
 		}
 	}
+	e.tickKnock()
 	e.tellAuthority()
 	if err := e.judgeItems(); err != nil {
 		return err
