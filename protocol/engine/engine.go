@@ -14,15 +14,15 @@
 // away and loaded again: it is ahead of the disk. Spec 65 has the messages
 // between peers.
 //
-// BUG: who was away, or suspended, for longer than the others keep the last epoch
-// that they had finds no way back and must be added anew; neither the rescue
-// mailbox nor requests to the organisers are used yet (spec 46 section 4). BUG: a
-// device whose removal is undone has closed its doors and does not hear of it.
-// BUG: an organiser who is given back was seen, between real processes, not to
-// get the next notice. BUG: no epoch is rejected by itself, so in a group of more
-// than 48 devices a hostile issuer could leave somebody out. BUG: a restored copy
-// that writes before it hears of itself uses one message key twice, with another
-// guard in the nonce (spec 35 section 5).
+// Who was away, or suspended, for longer than the others keep the last epoch that
+// they had comes back by its rescue seed, and who was removed knocks for a month
+// (spec 46). BUG: that takes an organiser's device that can be reached directly,
+// and a Welcome must be collected within 90 days. BUG: an organiser who is given
+// back was seen, between real processes, not to get the next notice; this was not
+// tried again. BUG: no epoch is rejected by itself, so in a group of more than 48
+// devices a hostile issuer could leave somebody out. BUG: a restored copy that
+// writes before it hears of itself uses one message key twice, with another guard
+// in the nonce (spec 35 section 5).
 package engine
 
 import (

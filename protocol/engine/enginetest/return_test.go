@@ -184,3 +184,31 @@ func TestSuspendedVotesAfterWeeks(t *testing.T) {
 	cam.sees(t, true, "tous là")
 	must(t, w.Check())
 }
+
+// Somebody who was let in while off collects the Welcome after most of 90 days:
+// the epochs inside are gone everywhere, and he comes in all the same.
+func TestLateWelcome(t *testing.T) {
+	w, ana, ben, cam := gathered(t)
+	must(t, w.Run(engine.Seconds(600)))
+	link, err := ana.Invite(engine.InviteParams{Seconds: 3 * daySeconds})
+	must(t, err)
+	dia := w.Add("Dia")
+	must(t, dia.Join(link))
+	must(t, w.Run(engine.Seconds(5)))
+	dia.Stop()
+	must(t, ana.Approve("Dia"))
+	w.pass(t, 88, dia)
+	must(t, ben.Post("avant", "Corps.", 0))
+	must(t, w.Run(engine.Seconds(300)))
+	must(t, dia.Start())
+	must(t, w.Run(engine.Seconds(1800)))
+	if !dia.Engine.Joined() || dia.epoch() != ana.epoch() {
+		t.Fatalf("dia is in %t, at epoch %d of %d", dia.Engine.Joined(), dia.epoch(), ana.epoch())
+	}
+	must(t, cam.Post("bienvenue", "Corps.", 0))
+	must(t, dia.Post("enfin", "Corps.", 0))
+	must(t, w.Run(engine.Seconds(900)))
+	dia.sees(t, true, "avant", "bienvenue")
+	ana.sees(t, true, "enfin")
+	must(t, w.Check())
+}
