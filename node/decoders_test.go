@@ -75,6 +75,7 @@ var decoders = map[string]string{
 	"protocol/engine.Engine.loadKEM":       "row: own keys",
 	"protocol/engine.Engine.loadRequest":   "row: a request that was checked when it came",
 	"protocol/engine.Engine.loadSeed":      "row: rescue seeds, each checked when it came",
+	"protocol/engine.Engine.loadKnock":     "row: since when this device is out",
 	"protocol/engine.Engine.loadSelf":      "row: own keys",
 	"protocol/engine.Engine.load":          "row: where the own chains stand",
 	"node.Node.load":                       "row: the profile's own records",

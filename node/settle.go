@@ -127,7 +127,7 @@ func (n *Node) setGate(g *groupState, gate *engine.Gate) {
 	case !keys && g.leaving != nil:
 		g.handedOver()
 		return // the links by which it was told stay until the group goes
-	case keys && g.engine.Status().Removed:
+	case keys && g.engine.Status().Removed && !gate.Knocks:
 		g.tellsLeaving() // the engine leaves the gate open for this alone
 	}
 	if g.gate == nil || !sameKeys(g.gate.Dial, gate.Dial) {

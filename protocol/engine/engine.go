@@ -14,14 +14,12 @@
 // away and loaded again: it is ahead of the disk. Spec 65 has the messages
 // between peers.
 //
-// BUG: who was away, or suspended, for longer than the others keep the last epoch
-// that they had finds no way back and must be added anew; neither the rescue
-// mailbox nor requests to the organisers are used yet (spec 46 section 4). BUG: a
-// device whose removal is undone has closed its doors and does not hear of it.
-// BUG: no epoch is rejected by itself, so in a group of more
-// than 48 devices a hostile issuer could leave somebody out. BUG: a restored copy
-// that writes before it hears of itself uses one message key twice, with another
-// guard in the nonce (spec 35 section 5).
+// Who was away, or suspended, for longer than the others keep the last epoch that
+// they had comes back by its rescue seed, and who was removed knocks for a month
+// (spec 46). BUG: that takes an organiser's device that can be reached directly,
+// and a Welcome must be collected within 90 days. BUG: a restored copy that writes
+// before it hears of itself uses one message key twice, with another guard in the
+// nonce (spec 35 section 5).
 package engine
 
 import (
@@ -89,6 +87,8 @@ type Engine struct {
 	addresses presence
 	seeds     map[identity.DeviceID][]*seed // rescue seeds, ascending by counter
 	seedsFor  seedWatch
+	knock     knock
+	revive    bool                                       // somebody is back who was out
 	unsentOf  map[protocol.EnvelopeID]protocol.ContentID // what own envelopes carry that nobody took
 	rescued   map[identity.DeviceID]rescued              // what was sealed for who came with a rescue key
 
@@ -169,7 +169,7 @@ func (e *Engine) settle() error {
 	}
 	for changed := true; changed; {
 		changed = false
-		for _, f := range []func() (bool, error){e.openPending, e.acceptEpochs, e.wantPages, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
+		for _, f := range []func() (bool, error){e.reviveKeys, e.openPending, e.acceptEpochs, e.wantPages, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
 			e.chooseSending, e.rejectIfDue, e.askIfStarved, e.rekeyIfDue, e.issueIfDue, e.takeReBox, e.reboxIfDue, e.tendSeeds, e.resend, e.flushDrafts} {
 			did, err := f()
 			if err != nil {
@@ -178,6 +178,7 @@ func (e *Engine) settle() error {
 			changed = changed || did
 		}
 	}
+	e.tickKnock()
 	e.tellAuthority()
 	if err := e.judgeItems(); err != nil {
 		return err

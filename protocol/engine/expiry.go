@@ -186,6 +186,7 @@ func (e *Engine) wake() Time {
 	earlier(e.planned.issue)
 	earlier(e.resendAt())
 	earlier(e.nextPage())
+	earlier(e.nextKnock())
 	if !e.frozen {
 		earlier(e.planned.acks)
 		earlier(e.repair.due)

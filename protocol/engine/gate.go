@@ -35,13 +35,10 @@ func (e *Engine) gate() *Gate {
 	}
 	roster := e.log.Resolve()
 	if !roster.IsMember(e.self.memberID) && !e.leaving() {
-		return g // shut out: there is nobody to talk to
+		e.knockKeys(g)
+		return g // shut out: there is nobody to talk to, most of the time
 	}
-	for _, m := range roster.Members() {
-		for _, d := range m.Devices {
-			g.Devices[d.ID] = d.Public
-		}
-	}
+	e.admitRoster(g)
 	// The sending epoch first; while sending waits, the last one.
 	first := e.epochs[e.sending]
 	if first == nil {
@@ -82,6 +79,15 @@ func (e *Engine) gate() *Gate {
 		}
 	}
 	return g
+}
+
+// admitRoster makes the devices of the group those whose signature is taken.
+func (e *Engine) admitRoster(g *Gate) {
+	for _, m := range e.log.Resolve().Members() {
+		for _, d := range m.Devices {
+			g.Devices[d.ID] = d.Public
+		}
+	}
 }
 
 // inviteTag is an invite id as the tag of a gate key.

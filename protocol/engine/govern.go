@@ -184,6 +184,8 @@ func (e *Engine) Leave(now Time) error {
 		return plain(err)
 	}
 	e.keepUnsent(protocol.ItemID(id))
+	e.knock = knock{Out: int64(e.now), Left: true}
+	e.putKnock()
 	return e.settle()
 }
 

@@ -205,7 +205,8 @@ func (e *Engine) sealKeys(s *epochState) error {
 // parents lists what the next epoch follows, the highest generations. An epoch that
 // was issued while this device was out cannot be opened, and what it follows counts.
 func (e *Engine) parents() []*epochState {
-	list := e.tipsHeld()
+	tips := e.tips()
+	list := slices.DeleteFunc(e.tipsHeld(), func(s *epochState) bool { return e.leftFarBehind(s, tips) })
 	return list[max(0, len(list)-protocol.MaxEpochParents):]
 }
 
@@ -251,6 +252,33 @@ func (e *Engine) draftEpoch() (epoch.Draft, []*epochState, error) {
 		}
 	}
 	return d, parents, nil
+}
+
+// leftFarBehind says whether a tip is one only because the headers after it are
+// gone: a newer one, not all of whose ancestors are held, had seen all that its
+// issuer had. An epoch over both would say nothing that it did not say, and nobody
+// would take it for justified.
+func (e *Engine) leftFarBehind(s *epochState, tips []*epochState) bool {
+	return slices.ContainsFunc(tips, func(t *epochState) bool {
+		return t.header.Core.Gen > s.header.Core.Gen && e.rootless(t) &&
+			!slices.ContainsFunc(s.header.Core.GovHeads, func(op protocol.OpID) bool { return !e.log.Covers(t.header.Core.GovHeads, op) })
+	})
+}
+
+// rootless says whether an ancestor of an epoch is not held.
+func (e *Engine) rootless(s *epochState) bool {
+	seen := map[protocol.EpochID]bool{}
+	for queue := slices.Clone(s.header.Core.Parents); len(queue) > 0; queue = queue[1:] {
+		p := e.epochs[queue[0]]
+		if p == nil {
+			return true
+		}
+		if !seen[queue[0]] {
+			seen[queue[0]] = true
+			queue = append(queue, p.header.Core.Parents...)
+		}
+	}
+	return false
 }
 
 // depositHeader puts a header into this device's lane under a parent, or into

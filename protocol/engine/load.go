@@ -99,6 +99,9 @@ func (e *Engine) load() error {
 	if err := meta(keyFrozen, func([]byte) error { e.frozen = true; return nil }); err != nil {
 		return err
 	}
+	if err := meta(keyOut, e.loadKnock); err != nil {
+		return err
+	}
 	if err := meta(keyAddresses, e.loadAddresses); err != nil {
 		return err
 	}

@@ -97,6 +97,8 @@ type Gate struct {
 	Dial    []GateKey // at most 7: the newest net keys, some older ones, and rescue keys
 	Device  identity.DeviceKey
 	Devices map[identity.DeviceID]identity.DevicePublic // whom an older key admits
+	// Knocks says that this device is out, and asks for a while whether it still is.
+	Knocks bool
 }
 
 // GateKey is one key of the gate.

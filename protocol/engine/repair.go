@@ -254,7 +254,7 @@ func (e *Engine) missed(m identity.MemberID, d identity.DeviceID) ([][]byte, err
 	}
 	var ids []protocol.ContentID
 	for id, it := range e.items {
-		if it.content.CreatedAt >= since {
+		if it.content.CreatedAt >= since && e.meantFor(it.content, d) {
 			ids = append(ids, id)
 		}
 	}
@@ -278,6 +278,21 @@ func (e *Engine) missed(m identity.MemberID, d identity.DeviceID) ([][]byte, err
 		out = append(out, b)
 	}
 	return out, nil
+}
+
+// meantFor says whether the author of a content took a device for one of the
+// group's, or had not heard of it yet: what is said while somebody is known to be
+// suspended or out is not for him later.
+func (e *Engine) meantFor(c protocol.Content, d identity.DeviceID) bool {
+	then, ok := e.log.At(c.GovHeads)
+	if !ok {
+		return false
+	}
+	if _, boxed := slices.BinarySearchFunc(then.Boxed(), d, compareDevices); boxed {
+		return true
+	}
+	_, known := then.MemberOfCert(d)
+	return !known
 }
 
 // takeReBox looks whether something that came is for this device, and takes it.

@@ -5,8 +5,12 @@ import (
 	"testing"
 
 	"github.com/palabre-app/palabre/identity"
+	"github.com/palabre-app/palabre/identity/label"
+	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/engine"
+	"github.com/palabre-app/palabre/protocol/epoch"
 	"github.com/palabre-app/palabre/protocol/group"
+	"github.com/palabre-app/palabre/protocol/wire"
 )
 
 // seedsAt lists the rescue seeds that a phone holds of another one's, or of its own
@@ -95,5 +99,86 @@ func TestSeedsReachTheOrganisers(t *testing.T) {
 				t.Error("the seed of who was removed is still there")
 			}
 		})
+	}
+}
+
+// Who was an organiser knows the seeds of before: they open no door for him, since
+// his device is another one, and what a cut-off device gets under a seed of
+// afterwards is not for him. Who is out gets nothing under his own.
+func TestOldSeedsOpenNothing(t *testing.T) {
+	w, ana, ben, cam := gathered(t)
+	ana.policy(t, func(p *group.Policy) { p.HighRisk = true })
+	ana.promote(t, ben)
+	must(t, w.Run(engine.Seconds(600)))
+	known := seedsAt(ben, cam)
+	must(t, ana.Suspend(ben))
+	must(t, w.Run(engine.Seconds(600)))
+	camDevice, spy := deviceOf(cam), w.spied()
+	cam.Stop()
+	w.pass(t, 16, cam)
+
+	// Cam is cut off: his keys are accepted, from him alone.
+	accepted := 0
+	for _, k := range ana.gate.Accept {
+		if k.Device != camDevice {
+			continue
+		}
+		accepted++
+		if admits(ana.gate, ben.gate, k) {
+			t.Error("another device passes with cam's key")
+		}
+		if k.Device = (identity.DeviceID{}); !admits(ana.gate, ben.gate, k) {
+			t.Error("it is not the key that keeps him out")
+		}
+	}
+	if accepted == 0 {
+		t.Fatal("cam is not expected")
+	}
+	must(t, cam.Start())
+	must(t, w.Run(engine.Seconds(900)))
+	if cam.epoch() != ana.epoch() {
+		t.Fatal("cam did not come back")
+	}
+	newest := seedsAt(cam, cam)
+	for counter, s := range known {
+		if _, still := newest[counter]; still && len(newest) == 1 {
+			t.Error("cam's seed is one that ben knows")
+		}
+		for _, k := range ana.gate.Accept {
+			if k.Secret == ([32]byte)(epoch.RescueSeedFromBytes(s).Derive(label.GateRescue)) {
+				t.Error("a seed that ben knows is served after its time")
+			}
+		}
+		box := epoch.RescueMailbox(epoch.RescueSeedFromBytes(s))
+		for _, e := range spy.envelopes {
+			if _, err := box.Open(e); err == nil {
+				t.Error("what cam got opens with a seed that ben knows")
+			}
+		}
+	}
+	fresh := false
+	for _, s := range newest {
+		box := epoch.RescueMailbox(epoch.RescueSeedFromBytes(s))
+		for _, e := range spy.envelopes {
+			_, err := box.Open(e)
+			fresh = fresh || err == nil
+		}
+	}
+	if !fresh {
+		t.Error("the test did not see what cam got")
+	}
+
+	// He is removed: with his own seed, which is still kept, he gets nothing.
+	tag := epoch.RescueMailbox(epoch.RescueSeedFromBytes(newest[3])).Address()
+	in := attack(t, ana, engine.ClassCatchUp, tag)
+	in.say(13, wire.Marshal([]protocol.OpID{}))
+	if len(in.answers()) == 0 {
+		t.Error("a member gets nothing under his seed")
+	}
+	must(t, ana.Remove(cam))
+	out := attack(t, ana, engine.ClassCatchUp, tag)
+	out.say(13, wire.Marshal([]protocol.OpID{}))
+	if n := len(out.answers()); n != 0 || !out.closed {
+		t.Errorf("who was removed gets %d messages, and is thrown out %t", n, out.closed)
 	}
 }

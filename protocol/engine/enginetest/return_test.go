@@ -112,3 +112,103 @@ func TestReturnAfterWeeks(t *testing.T) {
 		})
 	}
 }
+
+// An organiser who is suspended for longer than epochs are kept goes on deciding
+// with the others however long it takes, and comes back when it is given back.
+func TestSuspendedForWeeks(t *testing.T) {
+	for _, days := range []int{1, 5, 40} {
+		w, ana, ben, cam := trio(t)
+		for _, n := range []*Node{ana, ben} {
+			n.policy(t, func(p *group.Policy) { p.RetentionDays = 2 })
+			must(t, w.Run(engine.Seconds(60)))
+		}
+		must(t, ana.Suspend(cam))
+		w.pass(t, days)
+		p, err := ana.Reinstate(cam)
+		must(t, err)
+		must(t, w.Run(engine.Seconds(300)))
+		if a := cam.Engine.Authority(); len(a.Open) != 1 {
+			t.Fatalf("after %d days cam does not hear what is proposed: %+v", days, a)
+		}
+		if p = ben.vote(t, p); !p.Effective {
+			t.Fatalf("%+v", p)
+		}
+		must(t, w.Run(engine.Seconds(1200)))
+		if cam.epoch() != ana.epoch() || cam.Engine.Waiting() {
+			t.Errorf("after %d days cam does not come back: epoch %d of %d, waiting %t", days, cam.epoch(), ana.epoch(), cam.Engine.Waiting())
+		}
+		must(t, cam.Post("me revoilà", "Corps.", 0))
+		must(t, ana.Post("bienvenue", "Corps.", 0))
+		must(t, w.Run(engine.Seconds(900)))
+		cam.sees(t, true, "bienvenue")
+		ben.sees(t, true, "me revoilà")
+		w.pass(t, 9)
+		if cam.epoch() != ana.epoch() {
+			t.Errorf("cam does not stay")
+		}
+	}
+}
+
+func (n *Node) vote(t *testing.T, p engine.Proposed) engine.Proposed {
+	t.Helper()
+	return n.ask(t, func(e *engine.Engine, now engine.Time) (engine.Proposed, error) { return e.Vote(now, p.ID.String()) })
+}
+
+// The vote of who is suspended counts after weeks, with the standard retention.
+func TestSuspendedVotesAfterWeeks(t *testing.T) {
+	w, ana, ben, cam := trio(t)
+	must(t, ana.Suspend(cam))
+	w.pass(t, 45, ben)
+	p, err := ana.Reinstate(cam)
+	must(t, err)
+	must(t, w.Run(engine.Seconds(600)))
+	if p.Effective {
+		t.Fatal("one of three decided")
+	}
+	if p = cam.vote(t, p); !p.Effective {
+		t.Fatalf("%+v", p)
+	}
+	must(t, w.Run(engine.Seconds(1200)))
+	if s := ana.suspended(); len(s) != 0 {
+		t.Fatal("the vote did not reach ana")
+	}
+	if cam.epoch() != ana.epoch() || cam.Engine.Waiting() {
+		t.Errorf("cam does not come back: epoch %d of %d", cam.epoch(), ana.epoch())
+	}
+	// Ben, who was off all that time, comes back as well.
+	must(t, ben.Start())
+	must(t, w.Run(engine.Seconds(1200)))
+	must(t, ana.Post("tous là", "Corps.", 0))
+	must(t, w.Run(engine.Seconds(900)))
+	ben.sees(t, true, "tous là")
+	cam.sees(t, true, "tous là")
+	must(t, w.Check())
+}
+
+// Somebody who was let in while off collects the Welcome after most of 90 days:
+// the epochs inside are gone everywhere, and he comes in all the same.
+func TestLateWelcome(t *testing.T) {
+	w, ana, ben, cam := gathered(t)
+	must(t, w.Run(engine.Seconds(600)))
+	link, err := ana.Invite(engine.InviteParams{Seconds: 3 * daySeconds})
+	must(t, err)
+	dia := w.Add("Dia")
+	must(t, dia.Join(link))
+	must(t, w.Run(engine.Seconds(5)))
+	dia.Stop()
+	must(t, ana.Approve("Dia"))
+	w.pass(t, 88, dia)
+	must(t, ben.Post("avant", "Corps.", 0))
+	must(t, w.Run(engine.Seconds(300)))
+	must(t, dia.Start())
+	must(t, w.Run(engine.Seconds(1800)))
+	if !dia.Engine.Joined() || dia.epoch() != ana.epoch() {
+		t.Fatalf("dia is in %t, at epoch %d of %d", dia.Engine.Joined(), dia.epoch(), ana.epoch())
+	}
+	must(t, cam.Post("bienvenue", "Corps.", 0))
+	must(t, dia.Post("enfin", "Corps.", 0))
+	must(t, w.Run(engine.Seconds(900)))
+	dia.sees(t, true, "avant", "bienvenue")
+	ana.sees(t, true, "enfin")
+	must(t, w.Check())
+}
