@@ -20,8 +20,12 @@ func TestMustReject(t *testing.T) {
 		{"key update with a gap", func(t *testing.T) {
 			k, c, kid := updates(t)
 			k.Add(c[1])
-			if d, _ := k.Newest(kid.dev()); d.Counter != 0 {
-				t.Errorf("counter %d", d.Counter)
+			if d, _ := k.Newest(kid.dev()); d.Counter != 0 || k.Flagged(kid.dev()) {
+				t.Errorf("counter %d, or flagged", d.Counter)
+			}
+			k.Add(c[0])
+			if d, _ := k.Newest(kid.dev()); d.Counter != 2 {
+				t.Errorf("counter %d once the gap is filled", d.Counter)
 			}
 		}},
 		{"key update with a lower counter", func(t *testing.T) {
