@@ -21,8 +21,8 @@
 // BUG: an organiser who is given back was seen, between real processes, not to
 // get the next notice. BUG: no epoch is rejected by itself, so in a group of more
 // than 48 devices a hostile issuer could leave somebody out. BUG: a restored copy
-// that writes before it hears of itself uses one message key twice, with another
-// guard in the nonce (spec 35 section 5).
+// that writes before it hears of itself uses message keys twice, with another
+// guard in the nonce each time (spec 35 section 6).
 package engine
 
 import (
