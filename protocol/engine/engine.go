@@ -18,8 +18,8 @@
 // they had comes back by its rescue seed, and who was removed knocks for a month
 // (spec 46). BUG: that takes an organiser's device that can be reached directly,
 // and a Welcome must be collected within 90 days. BUG: a restored copy that writes
-// before it hears of itself uses one message key twice, with another guard in the
-// nonce (spec 35 section 5).
+// before it hears of itself uses message keys twice, with another guard in the
+// nonce each time (spec 35 section 6).
 package engine
 
 import (
