@@ -19,9 +19,9 @@
 // mailbox nor requests to the organisers are used yet (spec 46 section 4). BUG: a
 // device whose removal is undone has closed its doors and does not hear of it.
 // BUG: an organiser who is given back was seen, between real processes, not to
-// get the next notice. BUG: no epoch is rejected by itself, so in a group of more
-// than 48 devices a hostile issuer could leave somebody out. BUG: a restored copy
-// that writes before it hears of itself uses one message key twice, with another
+// get the next notice. BUG: in a group of more than 48 devices nobody fetches the
+// pages that an audit needs, so a hostile issuer could leave somebody out there.
+// BUG: a restored copy that writes before it hears of itself uses one message key twice, with another
 // guard in the nonce (spec 35 section 5).
 package engine
 
