@@ -17,9 +17,11 @@
 // Who was away, or suspended, for longer than the others keep the last epoch that
 // they had comes back by its rescue seed, and who was removed knocks for a month
 // (spec 46). BUG: that takes an organiser's device that can be reached directly,
-// and a Welcome must be collected within 90 days. BUG: a restored copy that writes
-// before it hears of itself uses message keys twice, with another guard in the
-// nonce each time (spec 35 section 6).
+// and a Welcome must be collected within 90 days. BUG: in a group of more than 48
+// devices nobody fetches the pages that an audit needs, so a hostile issuer could
+// leave somebody out there. BUG: a restored copy that writes before it hears of
+// itself uses message keys twice, with another guard in the nonce each time (spec
+// 35 section 6).
 package engine
 
 import (

@@ -26,7 +26,8 @@ const (
 	maxUses              = 1_000
 	maxInvites           = 64
 	maxRequests          = 256
-	welcomeDays          = 90 // a Welcome waits for its joiner so long
+	maxRequestsOfLink    = 192 // and 32 more than its uses: one link bars no other
+	welcomeDays          = 90  // a Welcome waits for its joiner so long
 )
 
 // Errors of inviting that a caller branches on.
@@ -269,7 +270,8 @@ func (e *Engine) takeRequest(p *peer, id protocol.InviteID, v *invite, r epoch.J
 	if _, in := e.log.Resolve().Member(kp.Cert.Member.ID()); in {
 		return true
 	}
-	if v.link().Expires <= e.now.Unix() || len(e.requests) >= maxRequests {
+	if v.link().Expires <= e.now.Unix() || len(e.requests) >= maxRequests ||
+		e.requestsOf(id) >= min(maxRequestsOfLink, int(v.link().Uses)+32) {
 		return false
 	}
 	if v.Used >= v.link().Uses {
@@ -290,6 +292,16 @@ func (e *Engine) takeRequest(p *peer, id protocol.InviteID, v *invite, r epoch.J
 	}
 	e.deliver(Event{Kind: EventRequest, ID: hex.EncodeToString(rid[:])})
 	return true
+}
+
+// requestsOf counts the open requests by one link.
+func (e *Engine) requestsOf(id protocol.InviteID) (n int) {
+	for _, r := range e.requests {
+		if r.Invite == id {
+			n++
+		}
+	}
+	return n
 }
 
 // RequestView is a request to join as a person decides on it.

@@ -337,7 +337,7 @@ const maxBetween = 8
 
 // depositBetween puts the headers of the epochs that lie between two, the newest
 // ones, where the new one is found: whoever comes back compares it with them, and
-// not with the one in which he was last (spec 46 section 5).
+// not with the one in which he was last (spec 46 section 9).
 func (e *Engine) depositBetween(old, s *epochState) error {
 	n := 0
 	for _, k := range e.ancestors(s)[1:] {

@@ -7,7 +7,7 @@ import (
 )
 
 // This file judges whether an epoch may move the group on from those before it
-// (spec 46 section 5). It steers the choice of the sending epoch and never what
+// (spec 46 section 9). It steers the choice of the sending epoch and never what
 // can be read.
 
 // maxHealsPerDay is how many epochs of one line may have nothing but a heal as

@@ -10,7 +10,7 @@ import (
 )
 
 // This file takes epochs out of use that were not made as they have to be (spec
-// 46 section 4): an organiser's device signs a RejectEpoch by itself, once among
+// 46 section 8): an organiser's device signs a RejectEpoch by itself, once among
 // all of them, and renews the keys without the bad epoch.
 
 // keysWait is how long after its arrival an epoch is waited for with boxes that
