@@ -17,7 +17,7 @@ import (
 
 // A rescue seed is what a device and the organisers share beside the epochs: with
 // it they find one another when no epoch that the device holds is kept by
-// anybody (spec 46 section 5). Each device tells its own to the operating
+// anybody (spec 46 section 4). Each device tells its own to the operating
 // devices, and draws another one when these are others.
 
 // For how long an older seed is still served, and the seeds of a device that is

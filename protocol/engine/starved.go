@@ -36,7 +36,7 @@ func (e *Engine) isBoxed() bool {
 
 // starved finds an epoch in which the others may send and in which this device was
 // to have a box, and has none that opens: the issuer sealed rubbish, or to a key
-// that is long erased. No audit of others sees that (spec 46 section 6).
+// that is long erased. No audit of others sees that (spec 46 section 10).
 func (e *Engine) starved() *epochState {
 	if e.frozen || e.lastOps == (protocol.EpochID{}) {
 		return nil

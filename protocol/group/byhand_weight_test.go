@@ -7,7 +7,7 @@ import (
 	"github.com/palabre-app/palabre/protocol"
 )
 
-// Attacks on who stands on which decision (spec 40 section 6.1, decision 013).
+// Attacks on who stands on which decision (spec 40 section 6.1, decision 014).
 // Each is tried with many drafts, because the attacker may choose among ids.
 
 // whoStands plays a history for many drafts and demands the same organisers.

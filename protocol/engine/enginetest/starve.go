@@ -11,7 +11,7 @@ import (
 	"github.com/palabre-app/palabre/protocol/group"
 )
 
-// Bounds within which nobody may starve (spec 46 section 5).
+// Bounds within which nobody may starve (spec 46 section 11).
 var (
 	// exchangeFor is how long everybody exchanges what they hold before anybody who
 	// could issue wakes.
@@ -199,7 +199,7 @@ func (s *hunger) eaters(judge *Node) []*Node {
 		switch {
 		case !n.live() || n.joined == 0 || slices.Contains(stopped, n):
 		case n.Engine.Status().Removed:
-			s.Counts["removal undone"]++ // it has closed its doors (spec 46 section 4)
+			s.Counts["removal undone"]++ // it knocks seldom (spec 46 section 6)
 		default:
 			list = append(list, n)
 		}
