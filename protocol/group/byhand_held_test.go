@@ -136,3 +136,41 @@ func TestByHand35TheFirstGrantRevivesNothing(t *testing.T) {
 	p.want("members", p.members(), "abc")
 	p.want("free", p.free(), "abc")
 }
+
+// A device is not claimed away from whom an organiser added it for.
+func TestByHand36ClaimAgainstAnAdd(t *testing.T) {
+	p := newPlot(t, "ab", "h", "r")
+	h := p.op(p.who("a"), p.add(p.who("h")))
+	in := p.op(p.who("a"), p.add(p.who("r")), h)
+	both := actor{member: p.who("r").member, device: p.who("h").device}
+	p.op(p.who("r"), AddDevice{Cert: identity.Certify(p.g.ID(), both.member, both.device).Marshal()}, in)
+	r := p.log(t).Resolve()
+	if m, ok := r.MemberOfCert(p.who("h").dev()); !ok || m != p.id("h") {
+		t.Error("the device changed hands")
+	}
+	if m, ok := r.MemberOfDevice(p.who("h").dev()); !ok || m.ID != p.id("h") {
+		t.Error("the device is out")
+	}
+}
+
+// A grant of who organises would give phones without taking the old ones.
+func TestByHand37GrantOfWhoOrganises(t *testing.T) {
+	p := newPlot(t, "ab")
+	second := p.second("a", "a.2")
+	p.decide("ab", p.start(), GrantOrganiser{Target: p.id("a"), Devices: p.devicesOf("a.2")}, second)
+	undecided(t, p)
+}
+
+// Who was expelled and is granted again may speak again, with the devices listed.
+func TestByHand38GrantEndsTheCutOff(t *testing.T) {
+	p := newPlot(t, "abx")
+	out := p.decide("ab", p.start(), Expel{Target: p.id("x")})
+	back := p.decide("ab", out, GrantOrganiser{Target: p.id("x"), Devices: p.devicesOf("x")}, out)
+	l := p.log(t)
+	if _, cut := l.Cutoff(p.who("x").dev(), []protocol.OpID{back}); cut {
+		t.Error("what was said after the grant is cut off")
+	}
+	if _, cut := l.Cutoff(p.who("x").dev(), []protocol.OpID{out}); !cut {
+		t.Error("what was said before it is not")
+	}
+}

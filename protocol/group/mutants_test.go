@@ -146,7 +146,7 @@ func TestMutants(t *testing.T) {
 			continue
 		}
 		rest, err := exec.Command(binary, "-test.run", "TestTrace|TestByHand|TestConflict|TestMustReject|TestHistories|TestAttackers", "-test.failfast",
-			"-histories", "200", "-attacks", "100", "-rapid.nofailfile").CombinedOutput()
+			"-histories", "400", "-attacks", "200", "-rapid.nofailfile").CombinedOutput()
 		if err == nil {
 			t.Errorf("%s: survives", m.name)
 			continue

@@ -130,7 +130,7 @@ func (s *siege) promised() bool {
 	at := s.founding()
 	chain := r.Decisions()
 	for k, d := range chain {
-		with, against := 0, 0
+		with, against, tablets := 0, 0, 0
 		for m, devices := range at.organisers {
 			p := s.person(m)
 			stands := false
@@ -139,7 +139,12 @@ func (s *siege) promised() bool {
 			}
 			if !stands || s.elsewhere(r, p) || slices.ContainsFunc(devices, func(x identity.DeviceID) bool { return s.hot[x] }) {
 				against++
+			} else if s.hot[s.dev[p][tablet]] {
+				tablets++
 			}
+		}
+		if against >= at.majority() { // they back a change of any phone
+			against += tablets
 		}
 		if len(at.organisers) == 2 {
 			elsewhere := false

@@ -122,8 +122,11 @@ func (s *siege) agrees(d Decision) bool {
 	switch d := d.(type) {
 	case SetPolicy, Reinstate:
 		return true
-	case Expel:
-		return s.isHostile(s.person(d.Target))
+	case Expel: // with nothing taken back that somebody else did
+		return s.isHostile(s.person(d.Target)) && !slices.ContainsFunc(d.Repudiate, func(x protocol.ItemID) bool {
+			o, _, ok := s.log.Op(protocol.OpID(x))
+			return !ok || o.Member != d.Target
+		})
 	case SetDevices:
 		return s.who[d.Devices[0]][1] == spare
 	case GrantOrganiser:
