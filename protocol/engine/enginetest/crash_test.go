@@ -279,7 +279,12 @@ var courses = []course{
 			Lane: epoch.MailKeyFromSeed([32]byte{9}).Public(), Heal: true})
 		id := f.ID(s.ana.id)
 		envelope := sealed(s.t, secrets(s.t, s.ben), s.ben, f)
-		s.insist(s.ben, func() bool { row, _ := s.ben.Store.Get(tableOfKeyFrames, id[:]); return row != nil }, func() error { s.ben.hand(envelope); return nil })
+		s.insist(s.ben, func() bool { row, _ := s.ben.Store.Get(tableOfKeyFrames, id[:]); return row != nil }, func() error {
+			if s.ben.hand(envelope); s.ben.off {
+				return errDied
+			}
+			return nil
+		})
 		s.sail(engine.Seconds(120))
 		s.note(s.ana, "guéri")
 	}, func(s *sea, n *Node) bool { return s.knows(n, "guéri") && n.epoch() > s.gen }, nobody},
