@@ -181,7 +181,7 @@ func (s *seizedStory) isGivenBack() error {
 	if err := s.agrees(s.awa); err != nil {
 		return err
 	}
-	for _, p := range []*person{s.elena, s.awa} {
+	for _, p := range []*person{s.bilal, s.elena, s.awa} {
 		if err := s.free(p, "Awa", "Bilal"); err != nil {
 			return err
 		}

@@ -34,7 +34,7 @@ var mutants = []struct{ name, file, old, new string }{
 	{"two devices are two voices", "quorum.go", " && !slices.Contains(list, n.op.Member) {", " {"},
 	{"any grant revives", "authority.go", "a.log.nodes[d.at].past.has(e) && o.saw(d.at)", "o.saw(d.at)"},
 	{"removed phones leave", "resolve.go", " && r.present(i, claims[n.frame.Device]) {", " && claims != nil {"},
-	{"readers issue epochs", "cover.go", "m.Suspended || m.Role < Author", "m.Suspended"},
+	{"readers issue epochs", "cover.go", " || !then.MayPost(m.ID)", " || then == nil"},
 	{"removal does not beat an unseen add", "resolve.go", "if !r.log.nodes[i].past.has(x) {\n\t\t\treturn false", "if !r.log.nodes[i].past.has(x) {\n\t\t\treturn true"},
 	{"anybody chooses an organiser's keys", "members.go", "return 1\n\t\t}\n\t\treturn 0", "return 0\n\t\t}\n\t\treturn 0"},
 	{"devices take nothing back", "weight.go", "if slices.Contains(voices, b.log.nodes[v].frame.Device) {", "if slices.Contains(tried[b.log.nodes[v].payload.(Vote).Proposal], b.log.nodes[v].frame.Device) {"},
