@@ -44,7 +44,7 @@ func (e *Engine) gate() *Gate {
 	if first == nil {
 		first = e.epochs[e.lastOps]
 	}
-	for _, s := range append([]*epochState{first}, e.keptEpochs()...) {
+	for _, s := range append([]*epochState{first}, e.keptByUse()...) {
 		if s == nil || s.keys == nil || s == first && len(g.Accept) > 0 {
 			continue
 		}

@@ -104,7 +104,7 @@ func (e *Engine) needsEpoch() (bool, error) {
 func (e *Engine) periodOver() Time {
 	var newest int64
 	for _, s := range e.tipsHeld() {
-		newest = max(newest, e.dateOf(s))
+		newest = max(newest, e.dueOver(s))
 	}
 	return Seconds(newest + e.period())
 }

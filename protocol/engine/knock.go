@@ -93,7 +93,7 @@ func (e *Engine) knockKeys(g *Gate) {
 		return
 	}
 	g.Knocks = true
-	for _, s := range e.keptEpochs() {
+	for _, s := range e.keptByUse() {
 		if len(g.Dial) < maxDialRescue {
 			g.Dial = append(g.Dial, GateKey{Secret: s.keys.Net().Seed(), Class: ClassCatchUp, Tag: s.header.ID()})
 		}

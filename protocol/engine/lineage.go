@@ -126,15 +126,18 @@ func (e *Engine) insteadOfUnknown(s *epochState) *epochState {
 }
 
 // dateOf is when an epoch counts as made, in unix seconds: not before any that it
-// builds on, and not more than a day after it came. What issuers write there may
-// be long ago, or in a hundred years.
+// builds on, and when it came, if it says that it is made more than a day later.
+// What issuers write there may be long ago, or in a hundred years.
 func (e *Engine) dateOf(s *epochState) int64 {
 	l := e.lines()
 	id := s.header.ID()
 	if at, known := l.dates[id]; known {
 		return at
 	}
-	at := min(s.header.Core.CreatedAt, s.arrived.Unix()+protocol.DaySeconds)
+	at := s.header.Core.CreatedAt
+	if s.aheadOfTime() {
+		at = s.arrived.Unix()
+	}
 	l.dates[id] = at
 	for _, p := range s.header.Core.Parents {
 		if x := e.epochs[p]; x != nil {
@@ -142,6 +145,24 @@ func (e *Engine) dateOf(s *epochState) int64 {
 		}
 	}
 	l.dates[id] = at
+	return at
+}
+
+// aheadOfTime says whether an epoch is dated more than a day after it came.
+func (s *epochState) aheadOfTime() bool {
+	return s.header.Core.CreatedAt > s.arrived.Unix()+protocol.DaySeconds
+}
+
+// dueOver is the date from which the period after an epoch runs for who would
+// issue the next one. What is dated ahead did not come to all at one time: a day
+// more, so that the next one is justified for whoever had it within that day.
+func (e *Engine) dueOver(s *epochState) int64 {
+	at := e.dateOf(s)
+	for _, a := range e.ancestors(s) {
+		if a.aheadOfTime() && a.arrived.Unix() == at {
+			return at + protocol.DaySeconds
+		}
+	}
 	return at
 }
 

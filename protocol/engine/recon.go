@@ -18,7 +18,7 @@ var (
 	reconLast  = Seconds(300)
 )
 
-// maxReconTags is how many epochs one link reconciles in one round, newest first.
+// maxReconTags is how many epochs one link reconciles in one round: see keptByUse.
 const maxReconTags = 16
 
 // reconItem is an envelope in the set of its epoch: day and id.
@@ -53,12 +53,35 @@ func (e *Engine) keptEpochs() []*epochState {
 	return list
 }
 
+// keptByUse lists the epochs whose keys are held in the order in which they matter:
+// that in which the group sends, those that it can go on from, those that cannot be
+// judged yet, and then what leads nowhere, of which whoever issues can make as much
+// as he likes. Of each the newest first.
+func (e *Engine) keptByUse() []*epochState {
+	rank := map[*epochState]int{}
+	list := e.keptEpochs()
+	for _, s := range list {
+		switch id := s.header.ID(); {
+		case id == e.sending || id == e.lastOps:
+			rank[s] = 0
+		case e.sound(s):
+			rank[s] = 1
+		case !s.accepted:
+			rank[s] = 2
+		default:
+			rank[s] = 3
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *epochState) int { return cmp.Compare(rank[a], rank[b]) })
+	return list
+}
+
 // reconcileAll opens a session for each kept epoch.
 func (e *Engine) reconcileAll(p *peer) {
 	p.recEach = reconFirst
 	p.nextRec = e.now + p.recEach
 	e.askNames(p)
-	for i, s := range e.keptEpochs() {
+	for i, s := range e.keptByUse() {
 		if i == maxReconTags {
 			break
 		}

@@ -213,8 +213,8 @@ func (e *Engine) rebox(d identity.DeviceID, old *epochState) error {
 func (e *Engine) handOverEpochs(d identity.DeviceID) (r epoch.ReBox, err error) {
 	m, _ := e.log.Resolve().MemberOfDevice(d)
 	operator := e.log.Resolve().IsOrganiser(d)
-	for _, s := range e.keptEpochs() {
-		if s.header.ID() != e.sending && (e.superseded(s.header.ID()) || len(r.Epochs) == epoch.MaxWelcomeEpochs || e.given(s, d)) {
+	for _, s := range e.keptByUse() {
+		if s.header.ID() != e.sending && (!e.sound(s) || e.superseded(s.header.ID()) || len(r.Epochs) == epoch.MaxWelcomeEpochs || e.given(s, d)) {
 			continue
 		}
 		keys, err := s.keys.Export(operator && s.keys.Organiser())

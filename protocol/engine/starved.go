@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/palabre-app/palabre/protocol"
@@ -41,8 +42,12 @@ func (e *Engine) starved() *epochState {
 	if e.frozen || e.lastOps == (protocol.EpochID{}) {
 		return nil
 	}
+	used := e.epochs[e.sending]
 	for _, s := range slices.Backward(e.sortedEpochs()) {
 		id := s.header.ID()
+		if used != nil && (used.goesBefore(s) || !s.goesBefore(used) && bytes.Compare(s.id(), used.id()) > 0) {
+			continue // nobody who has the one in which this device sends prefers it
+		}
 		if !s.accepted || s.keys != nil || s.erased || s.healed || s.covered != 0 || !e.standsNow(s) || !e.covers(s) || !e.justified(s) ||
 			e.descends(e.sending, id) {
 			continue
@@ -108,6 +113,9 @@ func (e *Engine) depositForStarved(s *epochState, parents []*epochState) error {
 		}
 		if err := e.sealOps(old); err != nil {
 			return err
+		}
+		if err := e.sealKeys(s); err != nil {
+			return err // those told in the epoch that does not open
 		}
 	}
 	return nil

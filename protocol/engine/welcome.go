@@ -52,8 +52,8 @@ func (e *Engine) putWelcome(added protocol.OpID, frame protocol.Frame, kp group.
 	for _, f := range e.log.Frames() {
 		w.Ops = append(w.Ops, f.Marshal())
 	}
-	for _, s := range e.keptEpochs() {
-		if s.header.ID() != e.sending && (!e.counts(s) || e.superseded(s.header.ID()) || len(w.Epochs) == epoch.MaxWelcomeEpochs) {
+	for _, s := range e.keptByUse() {
+		if s.header.ID() != e.sending && (!e.sound(s) || e.superseded(s.header.ID()) || len(w.Epochs) == epoch.MaxWelcomeEpochs) {
 			continue
 		}
 		keys, err := s.keys.Export(false)

@@ -138,15 +138,29 @@ func TestRacingEpochs(t *testing.T) {
 			} else {
 				t.Logf("%d bytes more, %d epochs, generation %d, was %d", grown, len(dia.Store.rows[tableOfEpochs]), dia.epoch(), gen)
 			}
+			// Somebody comes in, and is where the others are.
+			fay := w.Add("Fay")
+			l, err := ben.Invite(engine.InviteParams{AutoApprove: true})
+			must(t, err)
+			must(t, fay.Join(l))
+			must(t, w.Run(engine.Seconds(90)))
+			if fay.epoch() != ben.epoch() {
+				t.Errorf("fay came in at epoch %d, ben is at %d", fay.epoch(), ben.epoch())
+			}
+			talk(t, w, "avec fay", append(all, fay)...)
+			// What no hint tells of is found by asking, among all these epochs, too.
+			w.Faults.HintLoss = 1
 			must(t, ben.Remove(eve))
-			must(t, w.Run(engine.Seconds(30)))
-			talk(t, w, "sans eve", ben, cam, dia)
-			settledWithout(t, w, x, ben, cam, ben, cam, dia)
+			must(t, w.Run(engine.Seconds(400)))
+			w.Faults.HintLoss = 0
+			rest := []*Node{ben, cam, dia, fay}
+			talk(t, w, "sans eve", rest...)
+			settledWithout(t, w, x, ben, cam, rest...)
 			// The next period comes as ever.
 			gen = ben.epoch()
 			alone(t, w, engine.Seconds(8*day))
 			must(t, w.Run(engine.Seconds(400)))
-			for _, n := range []*Node{ben, cam, dia} {
+			for _, n := range rest {
 				if n.epoch() <= gen || n.epoch() > gen+2 {
 					t.Errorf("%s is at epoch %d after a period, ben at %d, it was %d", n.Name, n.epoch(), ben.epoch(), gen)
 				}
