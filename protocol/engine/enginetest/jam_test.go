@@ -76,7 +76,7 @@ func (j *jammer) fill(n *Node, h *epoch.Header) (offered int) {
 		give(group.NewKeyPackage(x.n.id, d, group.KeyPackage{Cert: identity.Certify(x.n.id, member, d), KEM: kem.Public(),
 			Lane: epoch.MailKeyFromSeed([32]byte{1}).Public(), Expires: n.Now().Unix() + 3600}))
 	}
-	for range 560 { // keys of its own, asking for the next epoch each time
+	for range 700 { // keys of its own, asking for the next epoch each time
 		give(x.heal())
 	}
 	for range 160 { // epochs of its own
@@ -150,6 +150,15 @@ func TestJam(t *testing.T) {
 			t.Errorf("%s stores %d bytes more", n.Name, grown)
 		} else {
 			t.Logf("%s stores %d bytes more", n.Name, grown)
+		}
+		keys := 0
+		for k, r := range n.Store.rows[tableOfEnvelopes] {
+			if kind := protocol.FrameKind(k[68]); kind == protocol.KindKeyUpdate || kind == protocol.KindKeyPackage {
+				keys += len(r.value)
+			}
+		}
+		if keys > 2<<20+1<<19 { // 1 MiB of each, and those of all others
+			t.Errorf("%s stores %d bytes of keys", n.Name, keys)
 		}
 		if _, err := n.See("pendant"); err != nil {
 			t.Errorf("%s: %v", n.Name, err)

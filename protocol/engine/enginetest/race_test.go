@@ -95,7 +95,7 @@ func TestRacingEpochs(t *testing.T) {
 			}
 		}},
 		{"on operations that nobody has", 0, func(x *seized, all []*Node) {
-			for i := range 60 {
+			for i := range 200 {
 				d := x.draft(x.last)
 				d.GovHeads = []protocol.OpID{{1, byte(i)}}
 				f, _ := x.issue(d)
@@ -150,6 +150,13 @@ func TestRacingEpochs(t *testing.T) {
 			talk(t, w, "avec fay", append(all, fay)...)
 			// What no hint tells of is found by asking, among all these epochs, too.
 			w.Faults.HintLoss = 1
+			must(t, ben.Post("sans bruit", "Corps.", 0))
+			must(t, w.Run(engine.Seconds(400)))
+			for _, n := range append(all, fay) {
+				if _, err := n.See("sans bruit"); err != nil {
+					t.Errorf("%s, asking for what is new: %v", n.Name, err)
+				}
+			}
 			must(t, ben.Remove(eve))
 			must(t, w.Run(engine.Seconds(400)))
 			w.Faults.HintLoss = 0
