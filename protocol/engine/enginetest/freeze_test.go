@@ -30,7 +30,9 @@ func (n *Node) stored(t *testing.T, keep func(f protocol.Frame) bool) (frames []
 		}
 		envelope := n.Store.rows[tableOfEnvelopes][row].value
 		b, err := epoch.CommonMailbox(k.Net(), day).Open(envelope)
-		must(t, err)
+		if err != nil {
+			continue // it lies in the inbox of the day
+		}
 		f, err := protocol.ParseFrame(b)
 		must(t, err)
 		if keep(f) {
