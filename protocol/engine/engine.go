@@ -19,7 +19,9 @@
 // (spec 46). BUG: that takes an organiser's device that can be reached directly,
 // and a Welcome must be collected within 90 days. BUG: in a group of more than 48
 // devices nobody fetches the pages that an audit needs, so a hostile issuer could
-// leave somebody out there. BUG: a restored copy that writes before it hears of
+// leave somebody out there, and everybody gets everybody's keys. BUG: after parts
+// of a group changed apart, a newcomer may hear of another newcomer only with the
+// next message, and be told twice of one notice (spec 46 section 11). BUG: a restored copy that writes before it hears of
 // itself uses message keys twice, with another guard in the nonce each time (spec
 // 35 section 6).
 package engine
