@@ -20,9 +20,9 @@ var (
 	siegeFrom  = flag.Uint64("attack-from", 0, "its first history")
 )
 
-// recover is what an honest majority does when it knows of everything: expel and
+// heals is what an honest majority does when it knows of everything: expel and
 // take back, remove stolen devices and helpers, give back, stand on it.
-func (s *siege) recover() bool {
+func (s *siege) heals() bool {
 	r := s.log.Resolve()
 	for _, x := range s.hostileOrganisers(r) {
 		var undo []protocol.ItemID
@@ -267,7 +267,7 @@ func besiege(seed, n uint64) (*siege, verdict) {
 	if broken := s.always(); broken != "" {
 		return s, verdict{broken: broken}
 	}
-	if !s.recover() {
+	if !s.heals() {
 		return s, verdict{stuck: true}
 	}
 	s.loseOldPhones()
