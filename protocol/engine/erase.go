@@ -160,6 +160,7 @@ func (e *Engine) eraseOldEpochs() {
 		}
 		e.erase(tableSecrets, s.id())
 		e.dropShares(id)
+		e.dropServed(id)
 		for _, n := range e.held.ofEpoch(id, func(entry) bool { return true }) {
 			e.forget(n)
 			if _, waits := e.waiting[n.id]; waits {

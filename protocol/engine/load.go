@@ -75,6 +75,7 @@ func (e *Engine) load() error {
 		{tableRescue, e.loadRescue},
 		{tableDecided, e.loadDecided},
 		{tableSeeds, e.loadSeed},
+		{tableServed, e.loadServed},
 	}
 	if err := e.loadKeyFrames(); err != nil {
 		return err

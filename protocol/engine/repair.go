@@ -25,25 +25,9 @@ type repair struct {
 	due    Time // when whoever is stranded is brought back; 0: nobody is
 	seen   int  // how many had been brought back by others when that was planned
 	at     uint64
-	served map[senderKey]bool // brought back into an epoch by this device
+	served map[senderKey]Time // when this device handed an epoch over to a device
 	look   bool               // a ReBox, or a piece of one, came
 	opened map[protocol.EnvelopeID]bool
-}
-
-// given says whether a device got an epoch: by a box, or with the Welcome of
-// somebody who held it.
-func (e *Engine) given(s *epochState, d identity.DeviceID) bool {
-	if then, ok := e.log.At(s.header.Core.GovHeads); ok {
-		if _, boxed := slices.BinarySearchFunc(then.Boxed(), d, compareDevices); boxed {
-			return true
-		}
-	}
-	for _, op := range e.log.Adds(d) {
-		if slices.ContainsFunc(op.EpochHeads, func(h protocol.EpochID) bool { return e.descends(h, s.header.ID()) }) {
-			return true
-		}
-	}
-	return false
 }
 
 // newestGiven is the newest epoch here, but one, that a device got; nil: none.
@@ -56,31 +40,6 @@ func (e *Engine) newestGiven(d identity.DeviceID, but *epochState) *epochState {
 		}
 	}
 	return nil
-}
-
-// passedOver lists, by device of the group, the epochs kept here that it did not
-// get and for which it was not served yet.
-func (e *Engine) passedOver() map[identity.DeviceID][]protocol.EpochID {
-	out := map[identity.DeviceID][]protocol.EpochID{}
-	now := e.log.Resolve().Boxed()
-	for _, s := range e.sortedEpochs() {
-		if !s.accepted || s.keys == nil {
-			continue
-		}
-		var then []identity.DeviceID
-		if r, ok := e.log.At(s.header.Core.GovHeads); ok {
-			then = r.Boxed()
-		}
-		for _, d := range now {
-			if _, boxed := slices.BinarySearchFunc(then, d, compareDevices); boxed || d == e.self.deviceID {
-				continue
-			}
-			if id := s.header.ID(); !e.repair.served[senderKey{id, d}] && !e.given(s, d) {
-				out[d] = append(out[d], id)
-			}
-		}
-	}
-	return out
 }
 
 // stranded lists devices of the group that did not get the sending epoch, with an
@@ -143,16 +102,6 @@ func (e *Engine) reboxIfDue() (bool, error) {
 		}
 	}
 	return true, nil
-}
-
-// serve notes that a device got what it lacks, of this device or of others.
-func (e *Engine) serve(d identity.DeviceID) {
-	if e.repair.served == nil {
-		e.repair.served = map[senderKey]bool{}
-	}
-	for _, id := range e.passedOver()[d] {
-		e.repair.served[senderKey{id, d}] = true
-	}
 }
 
 // reboxes counts what lies where the stranded look.

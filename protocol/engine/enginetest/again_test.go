@@ -74,3 +74,63 @@ func TestKeysAreSealedAgainForWhoLacksThem(t *testing.T) {
 		t.Errorf("%d keys in one epoch", newest)
 	}
 }
+
+// reboxes counts the ReBoxes that a node holds.
+func (n *Node) reboxes() (count int) {
+	for _, row := range n.Store.keys(tableOfEnvelopes) {
+		if protocol.FrameKind(row[68]) == protocol.KindReBox {
+			count++
+		}
+	}
+	return count
+}
+
+// Ana lets dia in while ben, whom she does not reach, renews the keys. Dia is handed
+// what she lacks once, however often the phones that could do it are started.
+func TestKeysAreHandedOverOnce(t *testing.T) {
+	w := NewWorld(47)
+	for _, name := range []string{"Ana", "Ben", "Cam"} {
+		w.Add(name)
+	}
+	ana, ben, cam := w.nodes[0], w.nodes[1], w.nodes[2]
+	must(t, ana.Found("Jardin", group.DefaultPolicy(10)))
+	l, err := ana.Invite(engine.InviteParams{Uses: 3, AutoApprove: true})
+	must(t, err)
+	must(t, ben.Join(l))
+	must(t, cam.Join(l))
+	must(t, w.Run(engine.Seconds(30)))
+	_, err = ana.Organise(ben)
+	must(t, err)
+	must(t, w.Run(engine.Seconds(120)))
+	dia := w.Add("Dia")
+	for _, n := range []*Node{ana, dia} {
+		for _, m := range []*Node{ben, cam} {
+			w.Cut(n, m)
+			w.Cut(m, n)
+		}
+	}
+	must(t, dia.Join(l))
+	must(t, ben.Remove(cam))
+	must(t, w.Run(engine.Seconds(120)))
+	must(t, w.HealAll())
+	must(t, w.Run(engine.Seconds(240)))
+	must(t, ben.Post("ensemble", "Corps.", 0))
+	must(t, w.Run(engine.Seconds(20)))
+	if _, err := dia.See("ensemble"); err != nil {
+		t.Fatal(err)
+	}
+	before := ana.reboxes()
+	if before == 0 {
+		t.Fatal("nothing was handed over")
+	}
+	for range 3 {
+		for _, n := range []*Node{ana, ben} {
+			n.Stop()
+			must(t, n.Start())
+			must(t, w.Run(engine.Seconds(180)))
+		}
+	}
+	if n := ana.reboxes(); n != before {
+		t.Errorf("%d ReBoxes before, %d after the phones were started again", before, n)
+	}
+}

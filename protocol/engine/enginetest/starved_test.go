@@ -152,6 +152,11 @@ func TestBoxThatDoesNotOpen(t *testing.T) {
 				must(t, w.Run(engine.Seconds(3_600+300)))
 				talk(t, w, "après une heure", all...)
 			}
+			for _, n := range []*Node{ben, cam, eve} {
+				if _, err := dia.See("pendant " + n.Name); err != nil {
+					t.Errorf("what %s said under the keys that dia could not open did not reach her: %v", n.Name, err)
+				}
+			}
 			settledWithout(t, w, x, ben, cam, all...)
 			if n := len(rejections(t, ben)); n > 0 {
 				t.Errorf("%d epochs were rejected", n)

@@ -1,0 +1,129 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+
+	"github.com/palabre-app/palabre/identity"
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/group"
+)
+
+// This file keeps account of which devices got which epochs (spec 46 section 2).
+
+// serveAgain is after how long a device that still lacks an epoch is handed it
+// once more: what was sealed for it may have been lost.
+var serveAgain = days(7)
+
+// given says whether a device got an epoch: by a box that it did not complain of,
+// or with the Welcome of somebody who held it.
+func (e *Engine) given(s *epochState, d identity.DeviceID) bool {
+	if then, ok := e.log.At(s.header.Core.GovHeads); ok {
+		if _, boxed := slices.BinarySearchFunc(then.Boxed(), d, compareDevices); boxed {
+			return !e.unopened(s, d)
+		}
+	}
+	for _, op := range e.log.Adds(d) {
+		if slices.ContainsFunc(op.EpochHeads, func(h protocol.EpochID) bool { return e.descends(h, s.header.ID()) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// unopened says whether a device complained of its box in an epoch: in one before it
+// asked for the next one, no epoch up to this one had answered that, and it has sent
+// nothing in this one. A box of rubbish looks like that to others (spec 46 section 10).
+func (e *Engine) unopened(s *epochState, d identity.DeviceID) bool {
+	if s.header.Device == d || s.keys == nil || s.keys.HasChain(d) {
+		return false
+	}
+	return slices.ContainsFunc(e.ring.All(d), func(k group.DeviceKeys) bool { return k.Heal && e.askedBefore(s, k.ID) })
+}
+
+// askedBefore says whether a heal lies in an epoch before this one and was answered
+// by none up to this one.
+func (e *Engine) askedBefore(s *epochState, heal protocol.ItemID) bool {
+	asked := false
+	for _, a := range e.epochs {
+		if !e.descends(s.header.ID(), a.header.ID()) {
+			continue
+		}
+		if slices.Contains(a.header.Core.Heals, heal) {
+			return false
+		}
+		asked = asked || a.keys != nil && e.held.hasItem(a.header.ID(), heal, false)
+	}
+	return asked
+}
+
+// passedOver lists, by device of the group, the epochs kept here that it did not
+// get and for which it was not served yet.
+func (e *Engine) passedOver() map[identity.DeviceID][]protocol.EpochID {
+	out := map[identity.DeviceID][]protocol.EpochID{}
+	now := e.log.Resolve().Boxed()
+	for _, s := range e.sortedEpochs() {
+		if !s.accepted || s.keys == nil {
+			continue
+		}
+		var then []identity.DeviceID
+		if r, ok := e.log.At(s.header.Core.GovHeads); ok {
+			then = r.Boxed()
+		}
+		for _, d := range now {
+			if d == e.self.deviceID || s.keys.HasChain(d) || e.isServed(s, d) {
+				continue
+			}
+			_, boxed := slices.BinarySearchFunc(then, d, compareDevices)
+			if boxed && e.unopened(s, d) || !boxed && !e.given(s, d) {
+				out[d] = append(out[d], s.header.ID())
+			}
+		}
+	}
+	return out
+}
+
+// isServed says whether a device was handed an epoch not long ago.
+func (e *Engine) isServed(s *epochState, d identity.DeviceID) bool {
+	at, ok := e.repair.served[senderKey{s.header.ID(), d}]
+	return ok && e.now < at+serveAgain
+}
+
+// serve notes that a device was handed what it lacks, by this device or by others.
+func (e *Engine) serve(d identity.DeviceID) {
+	if e.repair.served == nil {
+		e.repair.served = map[senderKey]Time{}
+	}
+	for _, id := range e.passedOver()[d] {
+		e.repair.served[senderKey{id, d}] = e.now
+		e.put(tableServed, chainKey(id, d), numberKey(uint64(e.now)), 0)
+	}
+}
+
+func (e *Engine) loadServed(key, value []byte) error {
+	if len(key) != 48 || len(value) != 8 {
+		return errors.New("a row of what was handed over is damaged")
+	}
+	if e.repair.served == nil {
+		e.repair.served = map[senderKey]Time{}
+	}
+	k := senderKey{protocol.EpochID(key[:32]), identity.DeviceID(key[32:])}
+	e.repair.served[k] = Time(binary.BigEndian.Uint64(value))
+	return nil
+}
+
+// dropServed forgets who was handed an epoch that was erased.
+func (e *Engine) dropServed(id protocol.EpochID) {
+	var devices []identity.DeviceID
+	for k := range e.repair.served {
+		if k.epoch == id {
+			devices = append(devices, k.device)
+		}
+	}
+	slices.SortFunc(devices, compareDevices)
+	for _, d := range devices {
+		delete(e.repair.served, senderKey{id, d})
+		e.erase(tableServed, chainKey(id, d))
+	}
+}
