@@ -44,7 +44,11 @@ func (e *Engine) chooseSending() (bool, error) {
 	if before != (protocol.EpochID{}) || len(e.peers) > 0 {
 		e.moveLinks()
 	}
-	return true, nil
+	if e.frozen {
+		return true, nil
+	}
+	// Newer keys may have been told in an older epoch, before this one was known here.
+	return true, e.sealNewer(best, best, e.self.deviceID)
 }
 
 // mayServe says whether an epoch can be opened and its issuer had, and kept, the

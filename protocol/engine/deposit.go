@@ -3,6 +3,7 @@ package engine
 import (
 	"slices"
 
+	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/epoch"
 	"github.com/palabre-app/palabre/protocol/group"
@@ -126,6 +127,13 @@ func (e *Engine) sealAgain(s *epochState, recipients []epoch.Recipient, parents 
 			}
 		}
 	}
+	for _, r := range recipients {
+		for _, p := range parents {
+			if err := e.sealNewer(s, p, r.Device); err != nil {
+				return err
+			}
+		}
+	}
 	lacks := func(r epoch.Recipient) bool {
 		return slices.ContainsFunc(parents, func(p *epochState) bool { return !e.given(p, r.Device) })
 	}
@@ -133,6 +141,31 @@ func (e *Engine) sealAgain(s *epochState, recipients []epoch.Recipient, parents 
 		return nil
 	}
 	return e.sealKeptKeys(s, parents)
+}
+
+// sealNewer seals into an epoch the keys of a device that are newer than the one in
+// its box in another epoch, and that were not told there: they were told in an older
+// one, that not all who are in this one were given.
+func (e *Engine) sealNewer(s, in *epochState, d identity.DeviceID) error {
+	if !in.header.Core.Inline() {
+		return nil
+	}
+	told := map[protocol.ItemID]bool{}
+	for _, k := range e.ring.All(d) { // newest first
+		if in.header.Boxes(&k.KEM) {
+			break
+		}
+		told[k.ID] = e.held.hasItem(in.header.ID(), k.ID, false)
+	}
+	for _, f := range e.ring.Frames(d) {
+		if t, newer := told[f.ID(e.id)]; f.Kind != protocol.KindKeyUpdate || !newer || t {
+			continue
+		}
+		if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sealOp seals an operation into an epoch, and the keys of the device that it

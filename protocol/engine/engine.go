@@ -101,6 +101,7 @@ type Engine struct {
 	refused   map[protocol.EnvelopeID]bool
 	planned   plans
 	repair    repair
+	carrying  carrying
 	pages     pages
 	rejects   rejections
 	lineage   lineage
@@ -174,7 +175,7 @@ func (e *Engine) settle() error {
 	for changed := true; changed; {
 		changed = false
 		for _, f := range []func() (bool, error){e.reviveKeys, e.openPending, e.acceptEpochs, e.wantPages, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
-			e.chooseSending, e.rejectIfDue, e.askIfStarved, e.rekeyIfDue, e.issueIfDue, e.takeReBox, e.reboxIfDue, e.tendSeeds, e.resend, e.flushDrafts} {
+			e.chooseSending, e.rejectIfDue, e.askIfStarved, e.rekeyIfDue, e.issueIfDue, e.takeReBox, e.reboxIfDue, e.carryIfDue, e.tendSeeds, e.resend, e.flushDrafts} {
 			did, err := f()
 			if err != nil {
 				return err

@@ -190,6 +190,7 @@ func (e *Engine) wake() Time {
 	if !e.frozen {
 		earlier(e.planned.acks)
 		earlier(e.repair.due)
+		earlier(e.carrying.due)
 		earlier(e.rejects.next())
 		earlier(e.starvedDue())
 		earlier(e.heldDue())

@@ -177,39 +177,6 @@ func (e *Engine) carryToSuspended() error {
 	return nil
 }
 
-// carryOps seals into an epoch the operations that its own heads do not cover
-// and that came by an older one: of an organiser who is suspended, say. Whoever
-// has this epoch only could not judge what builds on them.
-func (e *Engine) carryOps(id protocol.EpochID) error {
-	s, at := e.epochs[id], carried{id, e.log.Len()}
-	if s == nil || e.authority.carried == at {
-		return nil
-	}
-	e.authority.carried = at
-	return e.sealOps(s)
-}
-
-// sealOps seals into an epoch all operations that its own heads do not cover and
-// that are not in it.
-func (e *Engine) sealOps(s *epochState) error {
-	ops, err := e.log.Between(s.header.Core.GovHeads, e.log.Heads())
-	if errors.Is(err, group.ErrUnknownHead) {
-		return nil
-	}
-	for _, f := range ops {
-		if err := e.sealOp(s, f); err != nil {
-			return err
-		}
-	}
-	return err
-}
-
-// carried is up to where operations were sealed into an epoch.
-type carried struct {
-	epoch protocol.EpochID
-	ops   int
-}
-
 // newestEpochs lists the accepted epochs that nothing has succeeded yet.
 func (e *Engine) newestEpochs() []protocol.EpochID {
 	var ids []protocol.EpochID

@@ -140,11 +140,12 @@ func (w *World) canBeTaken(n *Node, members []*Node) bool {
 }
 
 // lost counts what n may miss for good: what people who were removed wrote, if
-// they were shut out before anybody took it.
+// they were shut out before anybody took it, and what was said while n was known to
+// be suspended (spec 46 section 3).
 func (w *World) lost(n *Node) int {
 	count := 0
 	for _, p := range w.posts {
-		if _, err := n.See(p.name); p.author.out() && err != nil {
+		if _, err := n.See(p.name); (p.author.out() || slices.Contains(p.stopped, n)) && err != nil {
 			count++
 		}
 	}
@@ -197,6 +198,9 @@ func (w *World) checkPost(p *post, members []*Node) error {
 			if v.Title == p.name {
 				got = describe(v)
 			}
+		}
+		if got == "nothing" && slices.Contains(p.stopped, n) {
+			continue
 		}
 		if got == "nothing" && !p.author.out() {
 			return fmt.Errorf("%s does not show %q of %s", n.Name, p.name, p.author.Name)

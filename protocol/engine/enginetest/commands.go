@@ -24,6 +24,7 @@ type post struct {
 	at      engine.Time
 	gen     uint32  // lowest epoch that a version of it was made in
 	without []*Node // removed people of whose removal the author knew
+	stopped []*Node // who was suspended then, as the author knew
 	expires engine.Time
 }
 
@@ -34,7 +35,7 @@ func (n *Node) Post(name, body string, seconds int64) error {
 	if seconds > 0 {
 		expires = n.Now().Unix() + seconds
 	}
-	p := &post{name: name, author: n, at: n.w.Now, gen: n.epoch(), without: n.knownRemoved(),
+	p := &post{name: name, author: n, at: n.w.Now, gen: n.epoch(), without: n.knownRemoved(), stopped: n.suspended(),
 		expires: n.w.Now + engine.Seconds(protocol.MaxNoticeSeconds)}
 	if seconds > 0 {
 		p.expires = n.w.Now + engine.Seconds(seconds)
