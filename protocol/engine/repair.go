@@ -7,6 +7,7 @@ import (
 	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/epoch"
+	"github.com/palabre-app/palabre/protocol/group"
 )
 
 // This file brings devices back that are in the group but have no box in the
@@ -162,6 +163,7 @@ func (e *Engine) rebox(d identity.DeviceID, old *epochState) error {
 func (e *Engine) handOverEpochs(d identity.DeviceID) (r epoch.ReBox, err error) {
 	m, _ := e.log.Resolve().MemberOfDevice(d)
 	operator := e.log.Resolve().IsOrganiser(d)
+	var handed []*epochState
 	for _, s := range e.keptByUse() {
 		if s.header.ID() != e.sending && (!e.sound(s) || e.superseded(s.header.ID()) || len(r.Epochs) == epoch.MaxWelcomeEpochs || e.given(s, d)) {
 			continue
@@ -171,8 +173,9 @@ func (e *Engine) handOverEpochs(d identity.DeviceID) (r epoch.ReBox, err error) 
 			return r, err
 		}
 		r.Epochs = append(r.Epochs, epoch.WelcomeEpoch{Header: s.frame, Keys: keys})
+		handed = append(handed, s)
 	}
-	for _, f := range e.allKeyFrames() {
+	for _, f := range append(e.allKeyFrames(), e.boxedKeys(handed)...) {
 		r.KeyFrames = append(r.KeyFrames, f.Marshal())
 	}
 	if r.Originals, err = e.missed(m.ID, d); err != nil {
@@ -188,6 +191,18 @@ func (e *Engine) allKeyFrames() (list []protocol.Frame) {
 		for _, x := range m.Devices {
 			list = append(list, e.ring.Frames(x.ID)...)
 		}
+	}
+	return list
+}
+
+// boxedKeys lists older keys to which boxes of small groups' epochs are sealed: who
+// did not have the epochs audits them with these.
+func (e *Engine) boxedKeys(epochs []*epochState) (list []protocol.Frame) {
+	boxed := func(k group.DeviceKeys) bool {
+		return slices.ContainsFunc(epochs, func(s *epochState) bool { return s.header.Core.Inline() && s.header.Boxes(&k.KEM) })
+	}
+	for _, d := range e.log.Resolve().Boxed() {
+		list = append(list, e.ring.Older(d, boxed)...)
 	}
 	return list
 }
@@ -345,6 +360,7 @@ func (e *Engine) enterByReBox(r *epoch.ReBox) (bool, error) {
 	if err := e.restoreKeys(keys); err != nil {
 		return false, err
 	}
+	e.ring.Recall(keys)
 	did := false
 	for _, we := range r.Epochs {
 		f, err := protocol.ParseFrame(we.Header)

@@ -57,7 +57,8 @@ type naming struct {
 // row is the keys of one device.
 type row struct {
 	key        identity.DevicePublic
-	kept       []keyFrame // ascending; the last is the newest
+	kept       []keyFrame   // ascending; the last is the newest
+	old        []DeviceKeys // recalled: older than kept, for audits alone
 	root       *protocol.Frame
 	seen       map[uint64]protocol.ItemID // accepted or held, within maxSeenKeys
 	held       map[uint64]keyFrame
@@ -338,7 +339,7 @@ func (k *KeyRing) Newest(d identity.DeviceID) (DeviceKeys, bool) {
 }
 
 // All returns the keys kept of a device, newest first, then those by which it
-// was flagged: what a box of a recent epoch may be sealed to.
+// was flagged and those recalled: what a box of a recent epoch may be sealed to.
 func (k *KeyRing) All(d identity.DeviceID) []DeviceKeys {
 	r := k.rows[d]
 	if r == nil {
@@ -351,7 +352,7 @@ func (k *KeyRing) All(d identity.DeviceID) []DeviceKeys {
 	for _, f := range r.alternates {
 		out = append(out, f.DeviceKeys)
 	}
-	return out
+	return append(out, r.old...)
 }
 
 // Flagged says whether the device signed two key updates for one counter, or
