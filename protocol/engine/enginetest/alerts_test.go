@@ -350,3 +350,19 @@ func TestHighRiskSaysWhenItGoes(t *testing.T) {
 		t.Errorf("a meeting in 60 days: %v", err)
 	}
 }
+
+// TestNoticesOfBeforeHighRisk: a notice that was to stand for longer than a group
+// keeps texts that is at high risk by now says when it goes.
+func TestNoticesOfBeforeHighRisk(t *testing.T) {
+	w, ana, others := circle(t, group.DefaultPolicy(10), "ben")
+	must(t, ana.Post("vieux", "Corps.", 0))
+	posted := ana.Now().Unix()
+	must(t, w.Run(engine.Seconds(10)))
+	ana.policy(t, func(p *group.Policy) { p.HighRisk = true })
+	must(t, w.Run(engine.Seconds(60)))
+	for _, n := range []*Node{ana, others[0]} {
+		if v, err := n.See("vieux"); err != nil || v.Expires != posted+30*daySeconds {
+			t.Errorf("%s shows that it stands for %d days: %v", n.Name, (v.Expires-posted)/daySeconds, err)
+		}
+	}
+}

@@ -193,6 +193,19 @@ var courses = []course{
 		s.cam.stopped = true
 		s.note(s.ana, "sans cam")
 	}, func(s *sea, n *Node) bool { return s.suspends(n, s.cam) && s.knows(n, "sans cam") }, func(s *sea) []*Node { return []*Node{s.cam} }},
+	// An organiser who issued is started again, and issues again.
+	{"again", nil, func(s *sea) {
+		s.gen = s.ana.epoch()
+		s.insist(s.ana, func() bool { return s.suspends(s.ana, s.cam) }, func() error { return s.ana.Suspend(s.cam) })
+		s.cam.stopped = true
+		s.sail(engine.Seconds(20))
+		must(s.t, s.ana.reopen())
+		s.insist(s.ana, func() bool { return !s.has(s.ana, s.dia) }, func() error { return s.ana.Remove(s.dia) })
+		s.dia.gone()
+		s.sail(engine.Seconds(60))
+		s.note(s.ben, "à deux")
+	}, func(s *sea, n *Node) bool { return !s.has(n, s.dia) && s.knows(n, "à deux") && n.epoch() >= s.gen+2 },
+		func(s *sea) []*Node { return []*Node{s.cam, s.dia} }},
 	{"remove", nil, func(s *sea) {
 		s.insist(s.ana, func() bool { return !s.has(s.ana, s.dia) }, func() error { return s.ana.Remove(s.dia) })
 		s.dia.gone()
@@ -296,6 +309,14 @@ var courses = []course{
 		s.sail(engine.Seconds(90))
 		s.note(s.ana, "adieu")
 	}, func(s *sea, n *Node) bool { return !s.has(n, s.dia) && s.knows(n, "adieu") }, func(s *sea) []*Node { return []*Node{s.dia} }},
+}
+
+// reopen ends a phone and starts it again; if it is to die at a write, it still is.
+func (n *Node) reopen() error {
+	in, sent, amid := n.crashIn, n.crashSent, n.crashAmid
+	n.Stop()
+	n.crashIn, n.crashSent, n.crashAmid = in, sent, amid
+	return n.Start()
 }
 
 // hand gives a node an envelope on a link of its own.
@@ -454,7 +475,7 @@ func TestCrashAtEveryWrite(t *testing.T) {
 						if got := s.land(c); !maps.Equal(got, want) {
 							t.Errorf("%v were signed, undisturbed it were %v", got, want)
 						}
-						if s.Counts["restart"] == 0 {
+						if s.Counts["crash before commit"]+s.Counts["crash before sending"]+s.Counts["crash amid sending"] == 0 {
 							t.Error("nobody died")
 						}
 						if t.Failed() {

@@ -207,3 +207,25 @@ func TestReaderIssuesInVain(t *testing.T) {
 		t.Error("a reader's epoch was taken")
 	}
 }
+
+// TestAuthorsRenewForRemovalsOnly: that a period is over is for organisers, so an
+// author's epoch with no other reason moves nobody, and no author makes one.
+func TestAuthorsRenewForRemovalsOnly(t *testing.T) {
+	w, ana, others := circle(t, group.DefaultPolicy(10), "ben", "cam", "dia")
+	ben, cam, dia := others[0], others[1], others[2]
+	over, keys := newestHeader(t, ben), secrets(t, ben)
+	ana.Stop()
+	must(t, w.Run(daysOf(8)))
+	i, err := epoch.IssueEpoch(authored(t, cam, logOf(t, ben), over, 1, ana, ben, cam, dia), cam.random)
+	must(t, err)
+	carry(t, ben, [][]byte{sealed(t, keys, ben, i.Header)})
+	must(t, w.Run(engine.Seconds(afterAuthors+60)))
+	for _, n := range others {
+		if newestHeader(t, n).ID() != over.ID() || n.takes(i.Keys.Epoch()) {
+			t.Errorf("%s follows an author to generation %d", n.Name, n.epoch())
+		}
+	}
+	if len(headers(t, ben)) != 2 {
+		t.Errorf("ben has %d epochs: what was handed to him is not among them, or an author renewed the keys", len(headers(t, ben)))
+	}
+}

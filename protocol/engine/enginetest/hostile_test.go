@@ -9,7 +9,7 @@ import (
 	"github.com/palabre-app/palabre/protocol/group"
 )
 
-// Row 71: a seized organiser's phone renews the keys and leaves somebody out, or
+// Spec 95 row 71: a seized organiser's phone renews the keys and leaves somebody out, or
 // lets somebody in, or keeps the organisers' secret for itself. Nobody sends in
 // such an epoch for long, one organiser's device rejects it, everybody goes on.
 func TestBadEpochIsRejected(t *testing.T) {

@@ -93,7 +93,7 @@ func (j *jammer) fill(n *Node, h *epoch.Header) (offered int) {
 	return offered
 }
 
-// Row 72: a removed member fills every mailbox that the old keys open, at whoever
+// Spec 95 row 72: a removed member fills every mailbox that the old keys open, at whoever
 // was away and has not heard of the removal, and through a member who helps, who
 // fills those of the new keys. What a phone takes of it is bounded, whoever was
 // away catches up and reads, and who was removed reads nothing.

@@ -10,7 +10,7 @@ import (
 // removedBy is a group of three organisers of whom ben alone removed dia.
 func removedBy(t *testing.T, high bool) (w *World, ana, ben, cam, dia *Node) {
 	t.Helper()
-	w, ana, ben, cam = trio(t)
+	w, ana, ben, cam = organised(t)
 	if high {
 		for _, n := range []*Node{ana, ben} {
 			n.policy(t, func(p *group.Policy) { p.HighRisk = true })

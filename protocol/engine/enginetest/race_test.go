@@ -9,7 +9,7 @@ import (
 	"github.com/palabre-app/palabre/protocol/epoch"
 )
 
-// Row 71: a seized organiser's phone issues epochs without end and without a
+// Spec 95 row 71: a seized organiser's phone issues epochs without end and without a
 // reason, or with one that it invented. The group is not moved by it, phones do
 // not fill up, and it can remove and be rid of whom it wants.
 func TestRacingEpochs(t *testing.T) {

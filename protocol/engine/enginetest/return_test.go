@@ -117,7 +117,7 @@ func TestReturnAfterWeeks(t *testing.T) {
 // with the others however long it takes, and comes back when it is given back.
 func TestSuspendedForWeeks(t *testing.T) {
 	for _, days := range []int{1, 5, 40} {
-		w, ana, ben, cam := trio(t)
+		w, ana, ben, cam := organised(t)
 		for _, n := range []*Node{ana, ben} {
 			n.policy(t, func(p *group.Policy) { p.RetentionDays = 2 })
 			must(t, w.Run(engine.Seconds(60)))
@@ -156,7 +156,7 @@ func (n *Node) vote(t *testing.T, p engine.Proposed) engine.Proposed {
 
 // The vote of who is suspended counts after weeks, with the standard retention.
 func TestSuspendedVotesAfterWeeks(t *testing.T) {
-	w, ana, ben, cam := trio(t)
+	w, ana, ben, cam := organised(t)
 	must(t, ana.Suspend(cam))
 	w.pass(t, 45, ben)
 	p, err := ana.Reinstate(cam)

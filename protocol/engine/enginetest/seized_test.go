@@ -166,7 +166,7 @@ func rejections(t *testing.T, n *Node) (list []group.RejectEpoch) {
 // phone is seized.
 func heldUp(t *testing.T) (w *World, x *seized, ben, cam, dia, eve *Node) {
 	t.Helper()
-	w, ana, ben, cam := trio(t)
+	w, ana, ben, cam := organised(t)
 	dia, eve = w.Add("Dia"), w.Add("Eve")
 	l, err := ben.Invite(engine.InviteParams{Uses: 2, AutoApprove: true})
 	must(t, err)

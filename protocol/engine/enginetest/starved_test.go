@@ -84,7 +84,7 @@ func (x *seized) rubbish(f protocol.Frame, k *epoch.Keys, victim *Node) protocol
 	return protocol.SignFrame(x.n.id, protocol.KindEpoch, x.device, wire.Marshal(body))
 }
 
-// Row 71: the box of one member does not open, or is sealed to a key that is long
+// Spec 95 row 71: the box of one member does not open, or is sealed to a key that is long
 // erased. All others find the epoch good. The one left out asks for the next epoch
 // by itself and gets it, also if the seized phone was quicker, again and again,
 // until its owner is suspended.

@@ -72,7 +72,7 @@ func unmoved(t *testing.T, what string, members int, gen uint32, dia, eve *Node,
 	}
 }
 
-// Row 73: a suspended organiser goes on with all that the phone holds, as if it
+// Spec 95 row 73: a suspended organiser goes on with all that the phone holds, as if it
 // had not heard, and as one that has heard: nothing of it counts, nobody is muted.
 func TestSuspendedOrganiserDoesNothing(t *testing.T) {
 	w, x, ben, cam, dia, eve := heldUp(t)
@@ -114,11 +114,11 @@ func TestSuspendedOrganiserDoesNothing(t *testing.T) {
 	settledWithout(t, w, x, ben, cam, all...)
 }
 
-// Row 73: an organiser is suspended and given back while the phone is cut off and
+// Spec 95 row 73: an organiser is suspended and given back while the phone is cut off and
 // goes on. What was done meanwhile stays without effect; then the phone is one of
 // the group again.
 func TestGivenBackReadsAndSends(t *testing.T) {
-	w, ana, ben, cam := trio(t)
+	w, ana, ben, cam := organised(t)
 	dia, eve := w.Add("Dia"), w.Add("Eve")
 	l, err := ben.Invite(engine.InviteParams{Uses: 2, AutoApprove: true})
 	must(t, err)

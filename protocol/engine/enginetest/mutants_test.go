@@ -1,0 +1,151 @@
+package enginetest
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	runMutants = flag.Bool("mutants", false, "break each rule in turn and demand that its test notices (many minutes)")
+	onlyMutant = flag.String("mutant", "", "with -mutants: only those whose name or test matches this expression")
+)
+
+// mutant is a rule of the engine that is broken in one place, and the test that is
+// about the rule.
+type mutant struct{ test, name, file, old, new string }
+
+var mutants = []mutant{
+	// Spec 46 sections 4 and 5.
+	{"TestSeedsReachTheOrganisers/high_risk", "no new seed for other organisers", "seeds.go", "if !same && own.told != (protocol.EpochID{}) {", "if false {"},
+	{"TestSeedsReachTheOrganisers/high_risk", "who is stopped keeps the seeds", "seeds.go", "if !operates && e.seedsFor.operated {", "if false {"},
+	{"TestSeedsReachTheOrganisers/high_risk", "older seeds stay as long as in any group", "seeds.go", "days(e.byRisk(seedDays, seedDaysRisk))", "days(seedDays)"},
+	{"TestSeedsReachTheOrganisers/high_risk", "the seed of who is out stays", "seeds.go", "if !in {\n\t\t\tnewest.over = e.now", "if in {\n\t\t\tnewest.over = e.now"},
+	{"TestSeedsReachTheOrganisers/high_risk", "the new seed is the old one", "seeds.go", "epoch.RescueItem{Counter: own.counter + 1, Seed: secret}", "epoch.RescueItem{Counter: own.counter + 1, Seed: own.secret}"},
+	{"TestSeedsReachTheOrganisers/high_risk", "seeds are told to nobody", "seeds.go", "return e.tellOrganisers(epoch.RescueItem{Counter: own.counter, Seed: own.secret})", "return nil"},
+	{"TestSeedsReachTheOrganisers/standard", "seeds go as at high risk", "seeds.go", "days(e.byRisk(seedDays, seedDaysRisk))", "days(seedDaysRisk)"},
+	{"TestOldSeedsOpenNothing", "anybody passes with a rescue key", "rescue.go", "Tag: s.tag(), Device: d}", "Tag: s.tag()}"},
+	{"TestOldSeedsOpenNothing", "the new seed is the old one, too", "seeds.go", "epoch.RescueItem{Counter: own.counter + 1, Seed: secret}", "epoch.RescueItem{Counter: own.counter + 1, Seed: own.secret}"},
+	{"TestOldSeedsOpenNothing", "older seeds are served for good", "seeds.go", "if s.over != 0 && e.now >= s.over+e.overFor() {", "if false {"},
+	{"TestOldSeedsOpenNothing", "who is out is answered", "rescue.go", "; !in || !e.organises() || e.frozen {", "; !in && false || !e.organises() || e.frozen {"},
+	{"TestReturnAfterWeeks/high_risk", "no rescue key is dialled", "gate.go", "\tg.Dial = append(g.Dial, e.ownRescueKeys()...)\n\trescue :=", "\trescue :="},
+	{"TestReturnAfterWeeks/high_risk", "no rescue key is accepted", "gate.go", "\trescue := e.rescueKeys()", "\trescue := e.rescueKeys()[:0]"},
+	{"TestReturnAfterWeeks/high_risk", "no originals for who comes back", "repair.go", "if r.Originals, err = e.missed(m.ID, d); err != nil {\n\t\treturn r, err\n\t}", "_ = m"},
+	{"TestReturnAfterWeeks/high_risk", "nothing is sealed again", "resend.go", "if at == 0 || e.now < at || !e.log", "if true || at == 0 || e.now < at || !e.log"},
+	{"TestReturnAfterWeeks/high_risk", "who came back takes the newest key for used", "rescue.go", "for _, f := range e.ring.Frames(e.self.deviceID) {", "for _, f := range e.ring.Frames(e.self.deviceID)[:0] {"},
+	{"TestReturnAfterWeeks/standard", "no rebox on a rescue link", "rescue.go", "return append(list, e.reboxFor(d)...)", "return list"},
+	{"TestSuspendedForWeeks", "no rescue key of the suspended", "rescue.go", "len(e.seeds[d.ID]) > 0 && e.cutOff(d.ID)", "len(e.seeds[d.ID]) > 0 && !m.Suspended && e.cutOff(d.ID)"},
+	{"TestSuspendedForWeeks", "no operations for who is cut off", "rescue.go", "for _, f := range e.since(heads) {\n\t\te.giveRescued(p, f)\n\t}\n\te.sendHeads(p)", "e.sendHeads(p)"},
+	{"TestSuspendedForWeeks", "no header for who is given back", "rescue.go", "if f, err := protocol.ParseFrame(s.frame); err == nil {\n\t\t\tlist = append(list, f)\n\t\t}", ""},
+	{"TestSuspendedVotesAfterWeeks", "no operation is taken from who is cut off", "rescue.go", "case f.Kind == protocol.KindOp:\n\t\tv, err = e.applyOp(f)\n\tcase (f", "case (f"},
+	{"TestSuspendedVotesAfterWeeks", "who is cut off says nothing", "rescue.go", "for _, f := range e.since(r.heads) {\n\t\te.giveRescued(p, f)\n\t}", ""},
+	{"TestLateWelcome", "the seed of a request is forgotten", "welcome.go", "\te.addSeed(kp.Cert.Device.ID(), epoch.RescueItem{Counter: 1, Seed: epoch.RescueSeedFromBytes(r.Rescue)})\n", ""},
+	// Section 6.
+	{"TestUndoneRemovalComesBack/soon", "nobody knocks", "knock.go", "if k.Left || e.now < Time(k.Next)", "if true || e.now < Time(k.Next)"},
+	{"TestUndoneRemovalComesBack/soon", "no net keys when knocking", "knock.go", "if len(g.Dial) < maxDialRescue {", "if false {"},
+	{"TestUndoneRemovalComesBack/late", "no rescue keys when knocking", "knock.go", "\tg.Dial = append(g.Dial, e.ownRescueKeys()...)\n", ""},
+	{"TestUndoneRemovalComesBack/late", "the keys of who came back are not revived", "knock.go", "if !e.revive {", "if true {"},
+	{"TestKnockingIsMetWithSilence", "who is out is expected", "rescue.go", "if d.ID != e.self.deviceID && len(e.seeds[d.ID]) > 0 && e.cutOff(d.ID) {\n\t\t\t\tdevices = append(devices, d.ID)\n\t\t\t}\n\t\t}\n\t}", "_ = d\n\t\t}\n\t}\n\tfor d := range e.seeds {\n\t\tdevices = append(devices, d)\n\t}"},
+	{"TestKnockingIsMetWithSilence", "knocks without end", "knock.go", "e.now < Time(k.Next) || e.now >= Time(k.Out)+days(knockDays) {", "e.now < Time(k.Next) {"},
+	{"TestKnockingIsMetWithSilence", "the door stays open", "knock.go", "if k.until != 0 && e.now >= k.until {", "if false {"},
+	{"TestKnockingIsMetWithSilence", "knocks all the time", "knock.go", "\tif e.now < Time(k.Out)+days(1) {\n\t\tpause = knockFirst", "\tif e.now < Time(k.Out)+days(1) {\n\t\tpause = knockFor"},
+	{"TestKnockingIsMetWithSilence", "who knocks lets in", "knock.go", "g.Knocks = true", "g.Knocks = true\n\tg.Accept = e.ownRescueKeys()"},
+	// Suspended, given back.
+	{"TestGivenBackReadsAndSends", "what a suspended one did counts once lifted", "../group/authority.go", "past.has(s) && (o.seenBy(r) || o.saw(r))", "past.has(s)"},
+	{"TestGivenBackAfterSeveralEpochs", "no header for who is out of an epoch", "deposit.go", "if old == nil || done[old] {", "if old == nil || old != nil {"},
+	{"TestSuspendedOrganiserDoesNothing", "who is suspended goes on", "../group/authority.go", "return !o.seenBy(s.at) && !a.liftedFor(s.at, o)", "return false && !a.liftedFor(s.at, o)"},
+	{"TestSuspendedStillVotes", "nobody is passed over", "repair.go", "if !slices.Contains(lacks, e.sending) {\n\t\t\tif e.given(s, d) {", "if !slices.Contains(lacks, e.sending) {\n\t\t\tif false {"},
+	{"TestReturnAfterWeeks/high_risk", "unknown parents are waited for", "epochs.go", "(held || s.keys != nil && c.Gen <= e.highestGen()+maxGenAhead)", "held"},
+	// Authors (spec 30 section 2, spec 40 section 6.8).
+	{"TestAuthorRenewsTheKeys", "no author renews", "author.go", "if e.join != nil || e.frozen || e.authority.alarm || e.organises() {\n\t\treturn false\n\t}\n\tr := e.log.Resolve()\n\tm, ok", "if true {\n\t\treturn false\n\t}\n\tr := e.log.Resolve()\n\tm, ok"},
+	{"TestAuthorRenewsTheKeys", "authors have an inbox of their own", "issue.go", "d.Inbox, _ = e.inboxOver(parents)", "_, _ = e.inboxOver(parents)"},
+	{"TestAuthorsWaitAndGiveWay", "authors do not wait", "issue.go", "least, spread = authorWait, authorSpread", "least, spread = 0, authorSpread"},
+	{"TestAuthorsWaitAndGiveWay", "authors wait too long", "author.go", "authorSpread = Seconds(240)", "authorSpread = Seconds(900)"},
+	{"TestAuthorsWaitAndGiveWay", "an author's epoch is as good", "author.go", "; a != b {", "; a != b && false {"},
+	{"TestOrganiserRenewsAfterAuthor", "organisers stay in an author's epoch", "issue.go", "if s.header.Core.ByAuthor() && e.planned.over != e.sending {", "if false {"},
+	{"TestOrganiserRenewsAfterAuthor", "an organiser renews again and again", "issue.go", "if s.header.Core.ByAuthor() && e.planned.over != e.sending {", "if s.header.Core.ByAuthor() || len(e.ancestors(s)) == 3 {"},
+	{"TestOrganiserIsQuicker", "authors are as quick", "issue.go", "least, spread = authorWait, authorSpread", "least, spread = 0, 1"},
+	{"TestTwoAuthorsAtOnce", "each sends in its own", "author.go", "return s.header.Core.Gen > o.header.Core.Gen\n", "return s.header.Core.Gen > o.header.Core.Gen || s.header.Core.Issuer != o.header.Core.Issuer && s.arrived < o.arrived\n"},
+	{"TestAuthorIsRemovedMeanwhile", "what an author made who is out by now is refused", "epochs.go", "case ok && !mayIssue(roster, h), h.Core", "case ok && roster != nil && !mayIssue(e.log.Resolve(), h), h.Core"},
+	{"TestSuspendedOrganiserLeftBehind", "an author renews for everything but a removal", "author.go", "if !e.log.LeavesOut(heads, p.header.Core.GovHeads) {", "if e.log.LeavesOut(heads, p.header.Core.GovHeads) {"},
+	{"TestOnlyWhoMayPostRenews", "any member renews", "author.go", "m.ID == e.self.memberID && r.MayPost(m.ID) && len(r.Boxed())", "m.ID == e.self.memberID && len(r.Boxed())"},
+	{"TestAuthorCrashes", "an own header is not stored", "issue.go", "\te.putEpoch(s)\n\treturn true, e.sealAgain", "\te.erase(tableEpochs, s.id())\n\treturn true, e.sealAgain"},
+	{"TestFalseAuthorsEpochs", "no audit of an author's boxes", "author.go", " && e.authorMight(s) && e.isExact(s)", " && e.authorMight(s)"},
+	{"TestAuthorsRenewForRemovalsOnly", "an author may renew for no reason", "author.go", "if !e.log.LeavesOut(s.header.Core.GovHeads, p.header.Core.GovHeads) {", "if false {"},
+	{"TestFalseAuthorsEpochs", "an author takes the inbox", "author.go", "return s.header.KeepsInbox(org) == nil", "return org != nil"},
+	{"TestFalseAuthorsEpochs", "an author names any inbox", "author.go", "if sure && len(parents) == len(s.header.Core.Parents) {", "if sure && len(parents) > 99 {"},
+	{"TestFalseEpochsDoNotFillUp", "any number of an author's epochs", "author.go", "return n < maxAuthored", "return n >= 0"},
+	{"TestFalseEpochsDoNotFillUp", "any number that count", "author.go", "(!e.counts(s) || !succeeded[id])", "(!e.counts(s) || succeeded == nil && !succeeded[id])"},
+	{"TestFalseEpochsDoNotFillUp", "an author's epoch moves everybody", "author.go", "; a != b {", "; a != b && false {"},
+	{"TestReaderIssuesInVain", "readers issue", "epochs.go", "return r.MayPost(m.ID) && len(r.Boxed())", "return len(r.Boxed())"},
+	// Alerts (group keys section 4.5).
+	{"TestAlertIsSentNow", "more readers than was said", "alerts.go", "case len(out) > readers:", "case len(out) > readers+9:"},
+	{"TestAlertIsSentNow", "anything goes out", "alerts.go", "case n.Urgency != feed.Alert:", "case false:"},
+	{"TestAlertIsSentNow", "readers are not counted", "alerts.go", "people = append(people, m)", "_ = m"},
+	{"TestAlertIsSentNow", "what was sent waits on", "alerts.go", "e.drafts = slices.DeleteFunc(e.drafts, func(d draft) bool { return d.Number == w.Number })", ""},
+	{"TestAlertReachesWhoComesLater", "a link under the old keys is not a member's", "gate.go", "if s == first || e.counts(s)", "if e.counts(s)"},
+	{"TestAlertWaitsByDefault", "against the policy", "alerts.go", "case !e.policy().AlertOverride:", "case false:"},
+	{"TestAlertTakesTheBestKeys", "the oldest epoch", "alerts.go", "len(people) < len(out) || len(people) == len(out) && s.goesBefore(best)", "false"},
+	{"TestAlertSentNowSurvivesACrash", "a sent draft is not erased", "alerts.go", "\te.erase(tableDrafts, numberKey(w.Number))\n\treturn p", "\treturn p"},
+	{"TestAlertIDsAreOfTheText", "ids of a place in the list", "alerts.go", "sum := sha256.Sum256(wire.Marshal(d))", "sum := sha256.Sum256(wire.Marshal(d.Payload))"},
+	{"TestHighRiskSaysWhenItGoes", "the author's wish is told", "notices.go", "if last := made + e.textSeconds(); e.policy().HighRisk &&", "if last := made + e.textSeconds(); false &&"},
+	{"TestNoticesOfBeforeHighRisk", "the author's wish is shown", "notices.go", "v.Expires = e.soonest(v.Posted, v.Expires)", ""},
+	// Pages (spec 65 section 9).
+	{"TestPagedGroup", "a reader asks for no page", "pages.go", "\t\te.wantPage(at)\n\t\treturn nil", "\t\treturn nil"},
+	// A phone that dies (spec 80 section 7).
+	{"TestCrashAtEveryWrite/again", "the number of an epoch is not stored", "issue.go", "e.self.state.EpochSeq = d.Seq\n\te.putChainState()", "e.self.state.EpochSeq = d.Seq"},
+	{"TestLeaveWhateverIsLost", "a departure is not kept", "govern.go", "\te.keepUnsent(protocol.ItemID(id))\n", "\t_ = id\n"},
+	{"TestLeaveWhateverIsLost", "a departure is not stored as unheard", "govern.go", "\te.put(tableUnsent, id[:], []byte{1}, 0)\n", ""},
+	{"TestLeaveWhateverIsLost", "given is heard", "wants.go", "\t\t\tp.parted = e.now // only what is heard closes the gate: see parting\n\t\t\tcontinue\n", "\t\t\tp.parted = e.now\n"},
+	{"TestLeaveWhateverIsLost", "given is heard at once", "govern.go", "e.now < p.parted+partFor {", "e.now < p.parted {"},
+	{"TestLeaveWhateverIsLost", "a departure is never heard", "govern.go", "n.kind == protocol.KindOp {\n\t\t\t\te.taken(id)", "n.kind == protocol.KindOp {\n\t\t\t\t_ = id"},
+	{"TestLeaveWhateverIsLost", "who left is silent at once", "gate.go", " && !e.leaving() {", " {"},
+	{"TestLeaveWhateverIsLost", "who left knocks", "govern.go", "Left: true}", "Left: false}"},
+	{"TestLeaveWhateverIsLost", "that one left is not stored", "govern.go", "\te.putKnock()\n\treturn e.settle()", "\treturn e.settle()"},
+}
+
+// TestMutants breaks each rule and runs the test that is about it, which must fail.
+// Without -mutants it wants each to apply still.
+func TestMutants(t *testing.T) {
+	only := regexp.MustCompile(*onlyMutant)
+	dir, noticed := t.TempDir(), 0
+	for _, m := range mutants {
+		source := filepath.Join("..", m.file)
+		b, err := os.ReadFile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(b), m.old); n != 1 {
+			t.Errorf("%s: its text is %d times in %s", m.name, n, m.file)
+			continue
+		}
+		if !*runMutants || !only.MatchString(m.name+" "+m.test) {
+			continue
+		}
+		at, err := filepath.Abs(source)
+		must(t, err)
+		file, overlay, binary := filepath.Join(dir, filepath.Base(m.file)), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "mutant.test")
+		list, err := json.Marshal(map[string]map[string]string{"Replace": {at: file}})
+		must(t, err)
+		must(t, os.WriteFile(file, []byte(strings.Replace(string(b), m.old, m.new, 1)), 0o600))
+		must(t, os.WriteFile(overlay, list, 0o600))
+		if out, err := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", binary, ".").CombinedOutput(); err != nil {
+			t.Errorf("%s: does not build\n%s", m.name, out)
+			continue
+		}
+		out, err := exec.Command(binary, "-test.run", "^"+strings.ReplaceAll(m.test, "/", "$/^")+"$").CombinedOutput()
+		if _, at, failed := strings.Cut(string(out), "_test.go:"); err == nil || !failed {
+			t.Errorf("%s: %s does not notice (%v)", m.name, m.test, err)
+		} else {
+			at, _, _ = strings.Cut(at, "\n")
+			t.Logf("%s: %s: %.120s", m.name, m.test, at)
+			noticed++
+		}
+	}
+	t.Logf("%d of %d mutants are noticed", noticed, len(mutants))
+}
