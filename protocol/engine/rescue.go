@@ -241,7 +241,7 @@ func (e *Engine) onRescued(p *peer, envelope []byte) bool {
 		if e.takeRescueKeys(p.rescue) != nil {
 			return false
 		}
-		v, _ = e.applyHeader(f)
+		v, _ = e.takeRescued(f, len(envelope))
 	case protocol.KindReBox, protocol.KindChunk:
 		if len(p.rescue.parts) <= epoch.MaxChunks {
 			p.rescue.parts = append(p.rescue.parts, f)
@@ -258,14 +258,17 @@ func (e *Engine) takeRescueKeys(r *rescueLink) error {
 	return e.restoreKeys(keys)
 }
 
-// takeRescued takes an operation or a key in that came by a rescue mailbox, within
+// takeRescued takes an operation, header or key in that came by a rescue mailbox, within
 // the shares of its signer in the last epoch: such a mailbox is open to who was an
 // organiser and knows an old seed, and to each device of the group that says that
 // it is cut off.
 func (e *Engine) takeRescued(f protocol.Frame, size int) (protocol.Verdict, error) {
 	take, table := e.applyKeyFrame, tableKeyFrames
-	if f.Kind == protocol.KindOp {
+	switch f.Kind {
+	case protocol.KindOp:
 		take, table = e.applyOp, tableOps
+	case protocol.KindEpoch:
+		take, table = e.applyHeader, tableEpochs
 	}
 	if e.isStored(table, f.ID(e.id)) {
 		return take(f)
