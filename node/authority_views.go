@@ -70,7 +70,7 @@ func (g *groupState) organisers() api.Organisers {
 		Alarm: g.engine.Status().AuthorityAlarm}
 	for _, o := range a.Organisers {
 		out.Organisers = append(out.Organisers, api.Organiser{Person: p.person(o.ID), Self: o.Self,
-			SuspendedBy: p.persons(o.SuspendedBy), Devices: texts(o.Devices)})
+			SuspendedBy: p.persons(o.SuspendedBy), Devices: texts(o.Devices), Returns: p.changes(o.Returns)})
 	}
 	for _, o := range a.Open {
 		out.Open = append(out.Open, p.proposal(o))
@@ -93,7 +93,7 @@ func (p *people) proposal(v engine.ProposalView) api.Proposal {
 	case group.Expel:
 		out.Target, out.Undo = p.somebody(d.Target), len(d.Repudiate)
 	case group.Reinstate:
-		out.Target = p.somebody(d.Target)
+		out.Target, out.Returns = p.somebody(d.Target), p.changes(v.Returns)
 	case group.GrantOrganiser:
 		out.Target, out.Devices = p.somebody(d.Target), texts(d.Devices)
 	case group.SetDevices:
@@ -124,7 +124,7 @@ var byKind = map[group.OpKind]string{
 
 func (p *people) change(c engine.Change) api.Change {
 	out := api.Change{ID: c.ID.String(), What: byKind[c.Kind], Decision: byDecision[c.Decision], By: p.person(c.By),
-		Target: p.somebody(c.Target), At: stamp(c.At), Effective: c.Effective}
+		Target: p.somebody(c.Target), At: stamp(c.At), Effective: c.Effective, Twice: c.Twice}
 	if c.Ends {
 		out.Decision = api.DecisionRecoveryEnd
 	}
@@ -133,6 +133,13 @@ func (p *people) change(c engine.Change) api.Change {
 	}
 	if o, ok := p.open[c.ID]; ok {
 		out.Open, out.Decision = true, p.proposal(o).Decision
+	}
+	return out
+}
+
+func (p *people) changes(list []engine.Change) (out []api.Change) {
+	for _, c := range list {
+		out = append(out, p.change(c))
 	}
 	return out
 }

@@ -43,6 +43,12 @@ func (f *face) organisers(o api.Organisers) {
 	}
 	f.table(rows)
 	fmt.Fprintln(f.out)
+	for i := range o.Organisers {
+		if p := &o.Organisers[i]; len(p.Returns) > 0 {
+			fmt.Fprintln(f.out, f.decision(api.DecisionReinstate, &p.Person)+":")
+			f.returns(&p.Person, p.Returns)
+		}
+	}
 	f.tell("organisers.need", "need", strconv.Itoa(o.Need), "of", strconv.Itoa(o.Of))
 	if o.Paper {
 		f.tell("recovery.exists")
@@ -74,6 +80,9 @@ func (f *face) openProposals(list []api.Proposal) {
 		if p.Policy != nil {
 			f.policy(*p.Policy)
 		}
+		if p.Decision == api.DecisionReinstate {
+			f.returns(p.Target, p.Returns)
+		}
 		fmt.Fprintln(f.out, "  "+f.say("vote.by", "who", f.who(&p.By)))
 		if p.Voted {
 			fmt.Fprintln(f.out, "  "+f.say("vote.voted"))
@@ -83,6 +92,18 @@ func (f *face) openProposals(list []api.Proposal) {
 		if p.PaperMay && !p.PaperVoted {
 			fmt.Fprintln(f.out, "  palabre recovery use "+id)
 		}
+	}
+}
+
+// returns says what somebody did that counts again once reinstated.
+func (f *face) returns(who *api.Person, list []api.Change) {
+	if len(list) == 0 {
+		fmt.Fprintln(f.out, "  "+f.say("vote.returns_nothing", "target", f.who(who)))
+		return
+	}
+	fmt.Fprintln(f.out, "  "+f.say("vote.returns", "target", f.who(who)))
+	for _, c := range list {
+		fmt.Fprintln(f.out, "    "+f.change(c))
 	}
 }
 

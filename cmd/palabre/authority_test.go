@@ -63,6 +63,32 @@ func TestPeopleReadOrganisers(t *testing.T) {
 	prints(t, dir, "Nothing waits for a vote.\n", "vote")
 }
 
+// Who votes to give somebody back reads what counts again by it, and why somebody
+// was suspended.
+func TestPeopleReadWhatReturns(t *testing.T) {
+	returns := []api.Change{{What: api.ChangeRemoved, By: dawit, Target: &bilal, Effective: true}}
+	back := api.Proposal{ID: asks, Decision: api.DecisionReinstate, By: awa, Target: &dawit, Voters: []api.Person{awa}, Have: 1, Need: 2, Of: 3}
+	full := back
+	full.ID, full.Returns = strings.Repeat("7c1b22", 10), returns
+	_, dir := record(t, map[string]any{
+		api.CommandOrganisers: api.Organisers{Need: 2, Of: 3, Open: []api.Proposal{back, full}, Organisers: []api.Organiser{
+			{Person: dawit, SuspendedBy: []api.Person{awa}, Returns: returns}}},
+	})
+	vote := func(what, id string) string {
+		return "reinstate Dawit: 2 of 3 organisers must agree: 1 has (Awa)\n" + what + "  proposed by Awa\n  palabre vote " + id + "\n"
+	}
+	list := "  If this is decided, this counts again, which Dawit did before hearing of the suspension or in spite of it:\n    Dawit removed Bilal\n"
+	open := vote("  Nothing that Dawit did meanwhile as an organiser counts again by it.\n", "3f2a913f") + vote(list, "7c1b227c")
+	prints(t, dir, open, "vote")
+	prints(t, dir, "dddddddd  SUSPENDED  Dawit\n                     suspended by Awa. Decide: palabre expel dddddddd or palabre reinstate dddddddd\n\n"+
+		"reinstate Dawit:\n"+list+"For a decision 2 of 3 organisers must agree.\n\n"+open, "organisers")
+	f := &face{language: "en"}
+	if got := f.change(api.Change{What: api.ChangeSuspended, By: awa, Target: &dawit, Effective: true, Twice: true}); got !=
+		"Awa suspended Dawit (one of their devices signed two different things under one number: it was copied, or is in two hands)" {
+		t.Error(got)
+	}
+}
+
 func TestPeopleReadWhoDidWhat(t *testing.T) {
 	at := "2026-11-24T10:00:00Z"
 	list := []api.Change{

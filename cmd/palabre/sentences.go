@@ -54,6 +54,9 @@ func (f *face) change(c api.Change) string {
 		device = shorten([]string{c.Device})[0]
 	}
 	said := f.say(key, "by", f.who(&c.By), "target", f.who(c.Target), "what", f.decision(c.Decision, c.Target), "device", device)
+	if c.Twice {
+		said += " " + f.say("change.twice")
+	}
 	if !c.Effective && !c.Open {
 		said += " " + f.say("change.void")
 	}

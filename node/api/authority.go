@@ -29,7 +29,8 @@ type Organiser struct {
 	Person
 	Self        bool     `json:"self,omitempty"`
 	SuspendedBy []Person `json:"suspended_by"`
-	Devices     []string `json:"devices"` // those that act as organiser
+	Devices     []string `json:"devices"`           // those that act as organiser
+	Returns     []Change `json:"returns,omitempty"` // suspended: what would count again, if reinstated by a proposal made now
 }
 
 // Proposal is a decision that is not made yet.
@@ -49,6 +50,9 @@ type Proposal struct {
 	PaperVoted bool     `json:"paper_voted,omitempty"`
 	PaperMay   bool     `json:"paper_may,omitempty"` // the recovery paper may speak for it
 	Created    string   `json:"created"`             // by the clock of whom it came from
+	// Returns is, for DecisionReinstate, what the target did as an organiser that
+	// counts again once it is decided, oldest first.
+	Returns []Change `json:"returns,omitempty"`
 }
 
 // What organisers decide together.
@@ -179,6 +183,9 @@ type Change struct {
 	At        string  `json:"at"`             // by the clock of who did it
 	Effective bool    `json:"effective"`      // it has its effect; a proposal: it is decided
 	Open      bool    `json:"open,omitempty"` // a proposal that can be voted for
+	// Twice says of a suspension that a device of its target signed two things under
+	// one number: it was copied, or is in two hands.
+	Twice bool `json:"twice,omitempty"`
 }
 
 // What a change is. New ones may come.

@@ -94,8 +94,12 @@ func (e *Engine) covers(s *epochState) bool {
 // isExact audits the boxes of a small group's epoch once its keys are known:
 // every effective device of who is not suspended once, and nobody else.
 func (e *Engine) isExact(s *epochState) bool {
-	if s.exact || !s.header.Core.Inline() {
+	if s.exact {
 		return true
+	}
+	if !s.header.Core.Inline() {
+		roster, ok := e.log.At(s.header.Core.GovHeads)
+		return ok && !needlesslyPaged(s, roster)
 	}
 	if s.audited == e.version {
 		return false
@@ -112,6 +116,12 @@ func (e *Engine) isExact(s *epochState) bool {
 	s.exact = true
 	e.putEpoch(s)
 	return true
+}
+
+// needlesslyPaged says whether an epoch of a small group has its boxes apart, where
+// readers could not audit them: nobody has so many to box.
+func needlesslyPaged(s *epochState, then *group.Roster) bool {
+	return !s.header.Core.Inline() && len(then.Boxed()) <= protocol.SmallGroup
 }
 
 // superseded says that somebody was to be boxed in the epoch who is out by now.

@@ -63,6 +63,7 @@ func (e *Engine) applyHeader(f protocol.Frame) (protocol.Verdict, error) {
 	s := &epochState{header: h, frame: f.Marshal(), arrived: e.now}
 	e.epochs[h.ID()] = s
 	e.putEpoch(s)
+	e.authority.judged = nil // it may be the second under its number
 	return protocol.Accept, nil
 }
 

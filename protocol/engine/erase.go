@@ -192,6 +192,7 @@ func (e *Engine) eraseOldHeaders() {
 			continue
 		}
 		e.dropPages(s, true)
+		e.dropShares(s.header.ID()) // of what came by rescue mailboxes since
 		delete(e.epochs, s.header.ID())
 		e.erase(tableEpochs, s.id())
 		e.version++

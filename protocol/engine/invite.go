@@ -26,7 +26,8 @@ const (
 	maxUses              = 1_000
 	maxInvites           = 64
 	maxRequests          = 256
-	maxRequestsOfLink    = 192 // and 32 more than its uses: one link bars no other
+	maxRequestsOfLink    = 192 // and 32 more than its uses
+	roomOfLink           = 4   // requests that each link has room for, however many came by others
 	welcomeDays          = 90  // a Welcome waits for its joiner so long
 )
 
@@ -256,7 +257,8 @@ func (e *Engine) takeRequest(p *peer, id protocol.InviteID, v *invite, r epoch.J
 		return false
 	}
 	kp, err := group.ParseKeyPackage(e.id, f)
-	if err != nil || kp.Invite != id || kp.Inviter != e.self.member.Public().Ref() || kp.Expires < e.now.Unix() {
+	if err != nil || kp.Invite != id || kp.Inviter != e.self.member.Public().Ref() || kp.Expires < e.now.Unix() ||
+		kp.Expires > e.now.Unix()+(keyPackageDays+1)*protocol.DaySeconds { // it would lie here for ever
 		return false
 	}
 	if feed.CheckName(r.Name) != nil {
@@ -270,12 +272,13 @@ func (e *Engine) takeRequest(p *peer, id protocol.InviteID, v *invite, r epoch.J
 	if _, in := e.log.Resolve().Member(kp.Cert.Member.ID()); in {
 		return true
 	}
-	if v.link().Expires <= e.now.Unix() || len(e.requests) >= maxRequests ||
-		e.requestsOf(id) >= min(maxRequestsOfLink, int(v.link().Uses)+32) {
+	if v.link().Expires <= e.now.Unix() {
 		return false
 	}
-	if v.Used >= v.link().Uses {
-		e.send(p, msgUsed, nil) // whoever asks has the link, and is no stranger
+	// Whoever asks has the link, and is no stranger: where it is full of others'
+	// requests, or used up, the person has to ask for another one.
+	if v.Used >= v.link().Uses || !e.requestFits(id, v) {
+		e.send(p, msgUsed, nil)
 		return true
 	}
 	v.Seen++
@@ -292,6 +295,24 @@ func (e *Engine) takeRequest(p *peer, id protocol.InviteID, v *invite, r epoch.J
 	}
 	e.deliver(Event{Kind: EventRequest, ID: hex.EncodeToString(rid[:])})
 	return true
+}
+
+// requestFits says whether one request more by a link is kept. One link takes no
+// room from another: some is kept free for each.
+func (e *Engine) requestFits(id protocol.InviteID, v *invite) bool {
+	n := e.requestsOf(id)
+	return n < min(maxRequestsOfLink, int(v.link().Uses)+32) && (n < roomOfLink || len(e.requests) < maxRequests)
+}
+
+// closeLinks lets the links of before let nobody in by themselves any more: whoever
+// is out may know each of them, and would come back under another name.
+func (e *Engine) closeLinks() {
+	for _, id := range e.sortedInvites() {
+		if v := e.invites[id]; v.Auto {
+			v.Auto = false
+			e.putInvite(id, v)
+		}
+	}
 }
 
 // requestsOf counts the open requests by one link.

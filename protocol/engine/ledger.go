@@ -68,6 +68,7 @@ type OrganiserView struct {
 	Self        bool
 	SuspendedBy []identity.MemberID // sorted; none: not suspended
 	Devices     []identity.DeviceID // that vote and act, sorted
+	Returns     []Change            // what counts again if a Reinstate is proposed now and decided
 }
 
 // ProposalView is one open proposal.
@@ -83,6 +84,7 @@ type ProposalView struct {
 	Paper     bool                // the recovery paper voted
 	PaperMay  bool                // it has a voice in this
 	CreatedAt int64               // unix seconds, as its author says
+	Returns   []Change            // a Reinstate: what counts again if it is decided, oldest first
 }
 
 // Authority is who governs the group, and what is open.
@@ -113,6 +115,9 @@ func (e *Engine) Authority() Authority {
 			continue
 		}
 		v := OrganiserView{ID: m.ID, Name: e.MemberName(m.ID), Self: m.ID == e.self.memberID, SuspendedBy: by[m.ID]}
+		if m.Suspended {
+			v.Returns = e.returning(m.ID, protocol.OpID{})
+		}
 		slices.SortFunc(v.SuspendedBy, func(a, b identity.MemberID) int { return bytes.Compare(a[:], b[:]) })
 		for _, d := range m.Devices {
 			if d.Operating {
@@ -123,7 +128,11 @@ func (e *Engine) Authority() Authority {
 	}
 	for _, o := range e.open() {
 		op, _, _ := e.log.Op(o.ID)
-		a.Open = append(a.Open, ProposalView{ID: o.ID, By: o.By, Decision: o.Decision, Voters: o.Voters,
+		var returns []Change
+		if d, ok := o.Decision.(group.Reinstate); ok {
+			returns = e.returning(d.Target, o.ID)
+		}
+		a.Open = append(a.Open, ProposalView{Returns: returns, ID: o.ID, By: o.By, Decision: o.Decision, Voters: o.Voters,
 			Voted: slices.Contains(o.Voters, e.self.memberID), Have: voices(r, o), Need: a.Need, Of: a.Of,
 			Paper: o.Paper, PaperMay: o.PaperMay, CreatedAt: op.CreatedAt})
 	}
@@ -190,6 +199,7 @@ type Change struct {
 	At        int64             // unix seconds, as its author says
 	Effective bool              // a proposal: it is decided
 	Ends      bool              // a decision that there be no recovery paper any more
+	Twice     bool              // a suspension: the target's device signed two things under one number
 }
 
 // Changes lists what changed the group, newest first, at most limit (0: all).
@@ -211,17 +221,33 @@ func (e *Engine) Changes(limit int) []Change {
 		if !changes(p) || !effects[id] && !r.Organised(o.Member) {
 			continue
 		}
-		c := Change{ID: id, Kind: o.Kind, By: o.Member, At: o.CreatedAt, Effective: effects[id]}
-		c.Device, c.Target = e.concerns(id, p)
-		if p, ok := p.(group.Proposal); ok {
-			c.Decision = p.Decision.Decides()
-			paper, ok := p.Decision.(group.SetRecovery)
-			c.Ends = ok && len(paper.Key) == 0
-		}
-		if c.Kind == group.KindLeave {
-			c.Target = o.Member
-		}
-		list = append(list, c)
+		list = append(list, e.change(id, effects[id]))
+	}
+	return list
+}
+
+// change describes one operation.
+func (e *Engine) change(id protocol.OpID, effective bool) Change {
+	o, p, _ := e.log.Op(id)
+	c := Change{ID: id, Kind: o.Kind, By: o.Member, At: o.CreatedAt, Effective: effective}
+	c.Device, c.Target = e.concerns(id, p)
+	if p, ok := p.(group.Proposal); ok {
+		c.Decision = p.Decision.Decides()
+		paper, ok := p.Decision.(group.SetRecovery)
+		c.Ends = ok && len(paper.Key) == 0
+	}
+	c.Twice = c.Kind == group.KindSuspend && e.signedTwice(c.Target)
+	if c.Kind == group.KindLeave {
+		c.Target = o.Member
+	}
+	return c
+}
+
+// returning lists what a suspended organiser did that counts again once a Reinstate
+// is decided, as if it did.
+func (e *Engine) returning(m identity.MemberID, proposal protocol.OpID) (list []Change) {
+	for _, id := range e.log.Resolve().Returning(m, proposal) {
+		list = append(list, e.change(id, true))
 	}
 	return list
 }

@@ -64,6 +64,9 @@ func (e *Engine) tellMembers(before, after *group.Roster) {
 	for _, m := range after.Members() {
 		old, in := was[m.ID]
 		delete(was, m.ID)
+		if m.Suspended && !old.Suspended {
+			e.closeLinks()
+		}
 		if !in || old.Role != m.Role || old.Suspended != m.Suspended || !sameDevices(old.Devices, m.Devices) {
 			e.deliver(Event{Kind: EventMembers, ID: m.ID.String()})
 		}
@@ -72,6 +75,7 @@ func (e *Engine) tellMembers(before, after *group.Roster) {
 		if _, gone := was[m.ID]; !gone {
 			continue
 		}
+		e.closeLinks()
 		e.deliver(Event{Kind: EventMembers, ID: m.ID.String()})
 		if m.ID == e.self.memberID {
 			e.deliver(Event{Kind: EventRemoved, ID: e.id.String()})

@@ -131,6 +131,9 @@ func (e *Engine) fault(s *epochState) (reason group.Rejection, sure bool) {
 	if !ok {
 		return 0, false
 	}
+	if needlesslyPaged(s, roster) {
+		return group.RejectStranger, true
+	}
 	if !e.ownBoxGood(s, roster) {
 		return group.RejectSecret, true
 	}

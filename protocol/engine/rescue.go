@@ -73,9 +73,14 @@ func (e *Engine) rescueKeys() (list []GateKey) {
 	slices.SortFunc(devices, func(a, b identity.DeviceID) int {
 		return cmp.Or(cmp.Compare(heard(b), heard(a)), compareDevices(a, b))
 	})
-	for _, d := range devices {
-		for _, s := range slices.Backward(e.seeds[d]) {
-			list = append(list, GateKey{Secret: s.key(), Class: ClassCatchUp, Tag: s.tag(), Device: d})
+	// The newest seed of each before an older one of any: who draws seed after seed
+	// takes nobody's place.
+	for i := range maxSeeds {
+		for _, d := range devices {
+			if n := len(e.seeds[d]); i < n {
+				s := e.seeds[d][n-1-i]
+				list = append(list, GateKey{Secret: s.key(), Class: ClassCatchUp, Tag: s.tag(), Device: d})
+			}
 		}
 	}
 	return list
@@ -222,12 +227,12 @@ func (e *Engine) onRescued(p *peer, envelope []byte) bool {
 	}
 	e.checkOwn(f, &entry{day: e.now.Day()})
 	if p.rescue.device != e.self.deviceID {
-		return e.takeFromRescued(p.rescue.device, f) != protocol.Reject
+		return e.takeFromRescued(p.rescue.device, f, len(envelope)) != protocol.Reject
 	}
 	v := protocol.Accept
 	switch f.Kind {
 	case protocol.KindOp:
-		v, _ = e.applyOp(f)
+		v, _ = e.takeRescued(f, len(envelope))
 	case protocol.KindKeyPackage, protocol.KindKeyUpdate:
 		if len(p.rescue.keys) < maxRescueKeys {
 			p.rescue.keys = append(p.rescue.keys, f)
@@ -236,7 +241,7 @@ func (e *Engine) onRescued(p *peer, envelope []byte) bool {
 		if e.takeRescueKeys(p.rescue) != nil {
 			return false
 		}
-		v, _ = e.applyHeader(f)
+		v, _ = e.takeRescued(f, len(envelope))
 	case protocol.KindReBox, protocol.KindChunk:
 		if len(p.rescue.parts) <= epoch.MaxChunks {
 			p.rescue.parts = append(p.rescue.parts, f)
@@ -253,22 +258,54 @@ func (e *Engine) takeRescueKeys(r *rescueLink) error {
 	return e.restoreKeys(keys)
 }
 
+// takeRescued takes an operation, header or key in that came by a rescue mailbox, within
+// the shares of its signer in the last epoch: such a mailbox is open to who was an
+// organiser and knows an old seed, and to each device of the group that says that
+// it is cut off.
+func (e *Engine) takeRescued(f protocol.Frame, size int) (protocol.Verdict, error) {
+	take, table := e.applyKeyFrame, tableKeyFrames
+	switch f.Kind {
+	case protocol.KindOp:
+		take, table = e.applyOp, tableOps
+	case protocol.KindEpoch:
+		take, table = e.applyHeader, tableEpochs
+	}
+	if e.isStored(table, f.ID(e.id)) {
+		return take(f)
+	}
+	_, known := e.devicePublic(f.Device)
+	if !e.fits(e.lastOps, f, size) || !known && !e.hasRoom(size) {
+		return protocol.Ignore, nil
+	}
+	v, err := take(f)
+	if v != protocol.Accept || err != nil {
+		return v, err
+	}
+	if known {
+		e.charge(e.lastOps, f, size)
+	} else {
+		e.strangers.taken += size
+	}
+	return v, nil
+}
+
+// isStored says whether a frame is stored, or will be with this Ready.
+func (e *Engine) isStored(t Table, id protocol.ItemID) bool {
+	b, err := e.row(t, id[:])
+	return err == nil && b != nil
+}
+
 // takeFromRescued takes what a device says that is cut off, and carries it to the
 // others: operations, which hold no secret, and its own keys.
-func (e *Engine) takeFromRescued(d identity.DeviceID, f protocol.Frame) protocol.Verdict {
+func (e *Engine) takeFromRescued(d identity.DeviceID, f protocol.Frame, size int) protocol.Verdict {
 	if _, in := e.log.Resolve().MemberOfDevice(d); !in || !e.canSign() {
 		return protocol.Ignore
 	}
-	var v protocol.Verdict
-	var err error
-	switch {
-	case f.Kind == protocol.KindOp:
-		v, err = e.applyOp(f)
-	case (f.Kind == protocol.KindKeyUpdate || f.Kind == protocol.KindKeyPackage) && f.Device == d:
-		v, err = e.applyKeyFrame(f)
-	default:
+	own := (f.Kind == protocol.KindKeyUpdate || f.Kind == protocol.KindKeyPackage) && f.Device == d
+	if f.Kind != protocol.KindOp && !own {
 		return protocol.Ignore
 	}
+	v, err := e.takeRescued(f, size)
 	if v != protocol.Accept || err != nil || f.Kind == protocol.KindOp && !e.log.Has(protocol.OpID(f.ID(e.id))) {
 		return v
 	}

@@ -45,10 +45,20 @@ func (e *Engine) aheadOfStore(f protocol.Frame, n *entry) bool {
 		return !e.log.Has(protocol.OpID(f.ID(e.id)))
 	case protocol.KindEpoch:
 		h, err := epoch.ParseHeader(e.id, f)
-		return err == nil && h.Core.Seq > e.self.state.EpochSeq
+		return err == nil && (h.Core.Seq > e.self.state.EpochSeq || e.hasTwin(h))
 	case protocol.KindKeyUpdate:
 		u, err := group.ParseKeyUpdate(f)
 		return err == nil && u.Counter > e.private[len(e.private)-1].counter
+	}
+	return false
+}
+
+// hasTwin says whether another epoch of a header's device and number is held.
+func (e *Engine) hasTwin(h *epoch.Header) bool {
+	for id, s := range e.epochs {
+		if id != h.ID() && s.header.Device == h.Device && s.header.Core.Seq == h.Core.Seq {
+			return true
+		}
 	}
 	return false
 }

@@ -145,8 +145,9 @@ type answer struct {
 }
 
 // answerEvidence suspends an organiser of whom one operating device signed two
-// operations under one number: that device is in two hands, or was restored from
-// a copy. Organisers wait up to a minute each, so that one of them does it.
+// operations, or two epochs, under one number: that device is in two hands, or was
+// restored from a copy. Organisers wait up to a minute each, so that one of them
+// does it.
 func (e *Engine) answerEvidence() (bool, error) {
 	r, a := e.log.Resolve(), &e.authority
 	if a.judged != r {
@@ -204,7 +205,63 @@ func (e *Engine) openEvidence() *answer {
 		slices.SortFunc(x.frames, bytes.Compare)
 		return x
 	}
+	for _, t := range e.twins() {
+		m, ok := r.MemberOfDevice(t[0].header.Device)
+		if ok && m.ID != e.self.memberID && !m.Suspended && r.Operates(m.ID, t[0].header.Device) && !e.givenBackAfter(m.ID, t) {
+			return &answer{target: m.ID} // two headers do not fit into one operation
+		}
+	}
 	return nil
+}
+
+// twins finds the epochs of which one device issued two under one number, the
+// first two of each number.
+func (e *Engine) twins() (list [][2]*epochState) {
+	type place struct {
+		device identity.DeviceID
+		seq    uint64
+	}
+	first := map[place]*epochState{}
+	twice := map[place]bool{}
+	for _, s := range e.sortedEpochs() {
+		at := place{s.header.Device, s.header.Core.Seq}
+		switch {
+		case first[at] == nil:
+			first[at] = s
+		case !twice[at]:
+			twice[at] = true
+			list = append(list, [2]*epochState{first[at], s})
+		}
+	}
+	return list
+}
+
+// givenBackAfter says whether the organisers gave a member back after two epochs
+// were made, as far as dates tell: headers have no place in what an operation had
+// seen. A wrong date makes one suspension more, or one less.
+func (e *Engine) givenBackAfter(m identity.MemberID, t [2]*epochState) bool {
+	for _, d := range e.log.Resolve().Decisions() {
+		x, ok := d.Decision.(group.Reinstate)
+		if !ok || x.Target != m {
+			continue
+		}
+		o, _, _ := e.log.Op(d.ID)
+		if !slices.ContainsFunc(t[:], func(s *epochState) bool { return min(s.header.Core.CreatedAt, s.arrived.Unix()) > o.CreatedAt }) {
+			return true
+		}
+	}
+	return false
+}
+
+// signedTwice says whether a device of the member is known to have signed two
+// things under one number.
+func (e *Engine) signedTwice(m identity.MemberID) bool {
+	owns := func(d identity.DeviceID) bool {
+		o, ok := e.log.Resolve().MemberOfCert(d)
+		return ok && o == m
+	}
+	return slices.ContainsFunc(e.log.Evidence(), func(ev group.Equivocation) bool { return owns(ev.Device) }) ||
+		slices.ContainsFunc(e.twins(), func(t [2]*epochState) bool { return owns(t[0].header.Device) })
 }
 
 // judgedBefore says whether a suspension for this evidence counted before, or

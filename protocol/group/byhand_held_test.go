@@ -1,6 +1,7 @@
 package group
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/palabre-app/palabre/identity"
@@ -173,4 +174,49 @@ func TestByHand38GrantEndsTheCutOff(t *testing.T) {
 	if _, cut := l.Cutoff(p.who("x").dev(), []protocol.OpID{out}); !cut {
 		t.Error("what was said before it is not")
 	}
+}
+
+// Decision 017: a Suspend that is dated back stops all that its target ever did. The
+// Reinstate gives it back, because it has seen it; who votes is told so before. And
+// a suspension that another one of its author's holds back lets its target go on in
+// good faith: that work comes back too, once the second counts and is lifted.
+func TestByHand39ReinstateGivesBackWhatItSaw(t *testing.T) {
+	p := newPlot(t, "abx", "r", "s")
+	let := p.op(p.who("a"), p.add(p.who("r")))
+	x := p.op(p.who("x"), Suspend{Target: p.id("a")}) // it has seen nothing
+	p.want("out with the founder's adds", p.members(), "abx")
+	late := p.op(p.who("a"), p.add(p.who("s")), let) // not heard
+	q := p.propose("b", p.start(), Reinstate{Target: p.id("a")}, x, let)
+	returning := func(id protocol.OpID) []protocol.OpID { return p.log(t).Resolve().Returning(p.id("a"), id) }
+	if got := returning(q); !slices.Equal(got, []protocol.OpID{let}) {
+		t.Errorf("by the proposal %d return", len(got))
+	}
+	if got := returning(protocol.OpID{}); !slices.Equal(got, []protocol.OpID{let, late}) {
+		t.Errorf("by a new one %d return", len(got))
+	}
+	if got := p.log(t).Resolve().Returning(p.id("b"), protocol.OpID{}); len(got) != 0 {
+		t.Errorf("%d of somebody's return who is not suspended", len(got))
+	}
+	p.vote("b", q)
+	p.vote("a", q)
+	p.want("back", p.members(), "abrx")
+	if got := returning(protocol.OpID{}); !slices.Equal(got, []protocol.OpID{late}) {
+		t.Errorf("%d return by another one", len(got)) // what this one had not seen
+	}
+}
+
+func TestByHand40WorkDoneInGoodFaithComesBack(t *testing.T) {
+	p := newPlot(t, "abcdx", "r")
+	one := p.op(p.who("x"), Suspend{Target: p.id("a")})
+	two := p.op(p.who("x"), Suspend{Target: p.id("b")}, one) // held back: one at a time
+	let := p.op(p.who("b"), p.add(p.who("r")), two)          // with full right, having seen it
+	p.want("at work", p.members(), "abcdrx")
+	back := p.decide("bcd", p.start(), Reinstate{Target: p.id("a")}, one)
+	p.want("the second counts", p.free(), "acdx")
+	p.want("and stops what was done", p.members(), "abcdx")
+	if got := p.log(t).Resolve().Returning(p.id("b"), protocol.OpID{}); !slices.Equal(got, []protocol.OpID{let}) {
+		t.Errorf("%d return", len(got))
+	}
+	p.decide("acd", back, Reinstate{Target: p.id("b")}, two, let)
+	p.want("given back", p.members(), "abcdrx")
 }

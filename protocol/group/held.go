@@ -8,12 +8,16 @@ import (
 )
 
 // Bounds of what waits for parents. Operations offered in causal order never
-// wait, so a full waiting room delays but does not jam.
+// wait, so a full waiting room delays but does not jam; but whoever is given a
+// long past in no order would wait long with it. So one device fills its own part
+// alone, and all signers that are not known yet, whose signature cannot be
+// checked, fill one part together.
 const (
-	MaxHeldOps       = 8_192
-	MaxHeldBytes     = 8 << 20
-	MaxHeldUnknown   = 1_024 // of signers not known yet, whose signature cannot be checked
-	MaxHeldPerDevice = 2_048
+	MaxHeldOps         = 8_192
+	MaxHeldBytes       = 8 << 20
+	MaxHeldUnknown     = 1_024
+	MaxHeldPerDevice   = 2_048
+	MaxHeldDeviceBytes = 1 << 20 // of one device, and of all that are not known
 )
 
 // holding is the waiting room. It is keyed by id and signature: a copy with a
@@ -23,10 +27,16 @@ type holding struct {
 	ops       map[heldKey]waiting
 	ids       map[protocol.OpID]int // how many copies
 	waiters   map[protocol.OpID][]heldKey
-	perDevice map[identity.DeviceID]int
+	perDevice map[identity.DeviceID]room
 	bytes     int
-	unknown   int
+	unknown   room
 }
+
+// room is what is taken of a part of the waiting room.
+type room struct{ ops, bytes int }
+
+// lacks says whether one operation more of size bytes has no place.
+func (r room) lacks(size, ops int) bool { return r.ops >= ops || r.bytes+size > MaxHeldDeviceBytes }
 
 type heldKey struct {
 	id  protocol.OpID
@@ -42,7 +52,7 @@ type waiting struct {
 func newHolding() holding {
 	return holding{
 		ops: map[heldKey]waiting{}, ids: map[protocol.OpID]int{},
-		waiters: map[protocol.OpID][]heldKey{}, perDevice: map[identity.DeviceID]int{},
+		waiters: map[protocol.OpID][]heldKey{}, perDevice: map[identity.DeviceID]room{},
 	}
 }
 
@@ -51,16 +61,17 @@ func (h *holding) put(n node, missing []protocol.OpID, known bool) (Result, erro
 	if _, ok := h.ops[key]; ok {
 		return Result{Outcome: Duplicate}, nil
 	}
-	if len(h.ops) >= MaxHeldOps || h.bytes+len(n.frame.Body) > MaxHeldBytes ||
-		h.perDevice[n.frame.Device] >= MaxHeldPerDevice || !known && h.unknown >= MaxHeldUnknown {
+	size, of := len(n.frame.Body), h.perDevice[n.frame.Device]
+	if len(h.ops) >= MaxHeldOps || h.bytes+size > MaxHeldBytes || of.lacks(size, MaxHeldPerDevice) ||
+		!known && h.unknown.lacks(size, MaxHeldUnknown) {
 		return Result{}, ErrHeldFull
 	}
 	h.ops[key] = waiting{node: n, missing: missing, known: known}
 	h.ids[n.id]++
-	h.perDevice[n.frame.Device]++
-	h.bytes += len(n.frame.Body)
+	h.perDevice[n.frame.Device] = room{of.ops + 1, of.bytes + size}
+	h.bytes += size
 	if !known {
-		h.unknown++
+		h.unknown = room{h.unknown.ops + 1, h.unknown.bytes + size}
 	}
 	for _, id := range missing {
 		h.waiters[id] = append(h.waiters[id], key)
@@ -91,12 +102,15 @@ func (h *holding) drop(n node) {
 	if h.ids[n.id]--; h.ids[n.id] == 0 {
 		delete(h.ids, n.id)
 	}
-	if h.perDevice[n.frame.Device]--; h.perDevice[n.frame.Device] == 0 {
+	size, of := len(n.frame.Body), h.perDevice[n.frame.Device]
+	if of = (room{of.ops - 1, of.bytes - size}); of.ops == 0 {
 		delete(h.perDevice, n.frame.Device)
+	} else {
+		h.perDevice[n.frame.Device] = of
 	}
-	h.bytes -= len(n.frame.Body)
+	h.bytes -= size
 	if !w.known {
-		h.unknown--
+		h.unknown = room{h.unknown.ops - 1, h.unknown.bytes - size}
 	}
 	for _, id := range w.missing {
 		list := slices.DeleteFunc(h.waiters[id], func(k heldKey) bool { return k == key })

@@ -32,7 +32,7 @@ func TestHeldUntilParentsArrive(t *testing.T) {
 	if err != nil || r.Outcome != Added || !slices.Equal(r.Added, w.ids) {
 		t.Fatalf("%+v %v", r, err)
 	}
-	if l.HeldCount() != 0 || len(l.Missing()) != 0 || l.held.bytes != 0 || l.held.unknown != 0 || len(l.held.waiters) != 0 {
+	if l.HeldCount() != 0 || len(l.Missing()) != 0 || l.held.bytes != 0 || l.held.unknown != (room{}) || len(l.held.waiters) != 0 {
 		t.Error("something is left behind")
 	}
 	if h := l.Heads(); len(h) != 1 || h[0] != w.ids[2] {
@@ -89,6 +89,46 @@ func TestHeldIsBounded(t *testing.T) {
 	w.op(ann, Merge{})
 	if r, err := l.Add(w.frames[len(w.frames)-1]); err != nil || r.Outcome != Added {
 		t.Errorf("%v %v", r, err)
+	}
+}
+
+// Spec 40 section 3: large operations without parents, of one device and of many
+// that nobody knows, leave room for what others sign, in whatever order it comes.
+func TestWaitingRoomIsShared(t *testing.T) {
+	ann, ben, cam := person(0), person(1), person(2)
+	w := newWorld(found(t, DefaultPolicy(3), ann, ben, cam))
+	l := NewLog(w.g)
+	large := slices.Repeat([]byte{7}, 12_000)
+	took := map[bool]int{}
+	for i := range 200 { // as much as MaxHeldBytes and more
+		signer, known := ann, true
+		if i%2 == 0 {
+			signer, known = person(10+i), false
+		}
+		w.sign(signer, Op{Kind: 200, Seq: 1, CreatedAt: int64(i), Parents: []protocol.OpID{{1}}, Payload: large})
+		r, err := l.Add(w.frames[len(w.frames)-1])
+		if err == nil && r.Outcome == Held {
+			took[known] += len(w.frames[len(w.frames)-1].Body)
+		} else if !errors.Is(err, ErrHeldFull) {
+			t.Fatalf("%v %v", r, err)
+		}
+	}
+	for known, n := range took {
+		if n > MaxHeldDeviceBytes || n < MaxHeldDeviceBytes-13_000 {
+			t.Errorf("known %t: %d bytes wait", known, n)
+		}
+	}
+	first := len(w.frames)
+	for i := range 400 { // one chain of two
+		w.op([]actor{ben, cam}[i%2], Merge{})
+	}
+	for _, f := range slices.Backward(w.frames[first:]) {
+		if _, err := l.Add(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l.Len() != 400 {
+		t.Errorf("%d of 400 are in", l.Len())
 	}
 }
 

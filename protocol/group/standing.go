@@ -92,6 +92,64 @@ func (r *Roster) Suspensions() []Suspension {
 	return out
 }
 
+// Returning lists, by the order of ByPast, what a suspended organiser signed alone
+// that has no effect now and gets it if the Reinstate that is proposed is decided:
+// what this one had seen, and what had seen it (spec 40 section 6.3). The zero id
+// stands for one that is proposed now, and sees all. It is for whoever votes, and says
+// what the suspensions that count now stop; a decision between may change it.
+func (r *Roster) Returning(m identity.MemberID, proposal protocol.OpID) []protocol.OpID {
+	a := r.resolver.auth
+	saw, seen := func(int) bool { return true }, func(int) bool { return false }
+	if q, ok := a.log.index[proposal]; ok {
+		saw = a.log.nodes[q].past.has
+		seen = func(i int) bool { return a.log.nodes[i].past.has(q) }
+	}
+	var list []int
+	r.resolver.view.each(func(i int) {
+		if a.log.nodes[i].op.Member == m && (saw(i) || seen(i)) && a.returns(i, saw) {
+			list = append(list, i)
+		}
+	})
+	slices.SortFunc(list, a.log.byPast)
+	var out []protocol.OpID
+	for _, i := range list {
+		out = append(out, a.log.nodes[i].id)
+	}
+	return out
+}
+
+// returns says whether suspensions stop an operation of their target, and saw has
+// all of them.
+func (a *authority) returns(i int, saw func(int) bool) bool {
+	o, stops := a.log.deed(i), func(s int) bool { return false }
+	switch a.log.nodes[i].payload.(type) {
+	case nil, Merge, Proposal, Vote, RecoveryVote:
+		return false // suspended organisers vote
+	case Suspend:
+		stops = o.saw // what had not seen it counts anyway
+	default:
+		stops = func(s int) bool { return !o.seenBy(s) }
+	}
+	switch a.log.nodes[i].payload.(type) {
+	case AddDevice, RemoveDevice, Leave: // of the own devices
+	default:
+		if !a.stands(o) {
+			return false
+		}
+	}
+	stopped := false
+	for _, s := range a.remaining[o.member] {
+		if !stops(s.at) || a.liftedFor(s.at, o) {
+			continue
+		}
+		if !saw(s.at) {
+			return false
+		}
+		stopped = true
+	}
+	return stopped
+}
+
 // Boxed returns the devices to which an epoch is boxed, sorted: the effective
 // ones of members who are not suspended.
 func (r *Roster) Boxed() []identity.DeviceID {

@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/palabre-app/palabre/protocol"
@@ -16,6 +17,12 @@ func TestBadEpochIsRejected(t *testing.T) {
 	ghost, err := epoch.NewKEMPrivate(NewWorld(1).Add("ghost").random)
 	must(t, err)
 	ghostKey := ghost.Public()
+	var ghosts [49]protocol.KEMPublic
+	for i := range ghosts {
+		k, err := epoch.NewKEMPrivate(NewWorld(1).Add(fmt.Sprint("ghost ", i)).random)
+		must(t, err)
+		ghosts[i] = k.Public()
+	}
 	for _, c := range []struct {
 		name   string
 		reason group.Rejection
@@ -27,6 +34,12 @@ func TestBadEpochIsRejected(t *testing.T) {
 		{"leaves an organiser out, with a removal", group.RejectMissing, true, func(x *seized, d epoch.Draft, _, cam *Node) epoch.Draft { return x.without(d, cam) }},
 		{"a box for nobody", group.RejectStranger, true, func(_ *seized, d epoch.Draft, _, _ *Node) epoch.Draft {
 			d.Recipients = append(d.Recipients, epoch.Recipient{Member: [16]byte{7}, Device: [16]byte{9}, Key: &ghostKey})
+			return d
+		}},
+		{"boxes apart from the header, for many who are nobody", group.RejectStranger, true, func(_ *seized, d epoch.Draft, _, _ *Node) epoch.Draft {
+			for i := range byte(49) {
+				d.Recipients = append(d.Recipients, epoch.Recipient{Member: [16]byte{7}, Device: [16]byte{9, i}, Key: &ghosts[i]})
+			}
 			return d
 		}},
 		{"another secret for the organisers", group.RejectSecret, true, func(x *seized, d epoch.Draft, _, _ *Node) epoch.Draft {

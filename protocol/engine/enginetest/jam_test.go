@@ -3,6 +3,8 @@ package enginetest
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/palabre-app/palabre/identity"
@@ -35,33 +37,74 @@ func (j *jammer) stranger() identity.DeviceKey {
 	return identity.DeviceKeyFromSeed(seed)
 }
 
-// boxes are all the mailboxes that the keys of an epoch open: days and lanes.
-func (j *jammer) boxes(h *epoch.Header, n *Node) (list []*epoch.Mailbox) {
-	net := j.x.keys[h.ID()].Net()
-	for day := n.Now().Day() - 2; day <= n.Now().Day()+2; day++ {
-		list = append(list, epoch.CommonMailbox(net, day))
+// boxes are all the mailboxes that the keys of a phone open, of all epochs that it
+// keeps: days and lanes, and the organisers' apart.
+func (j *jammer) boxes(n *Node) (list, inboxes []*epoch.Mailbox) {
+	for id, k := range j.x.keys {
+		h := j.x.heads[id]
+		if h == nil {
+			continue // of its own making, and nobody else's
+		}
+		for day := n.Now().Day() - 2; day <= n.Now().Day()+2; day++ {
+			list = append(list, epoch.CommonMailbox(k.Net(), day))
+			inboxes = append(inboxes, epoch.InboxMailbox(k.Net(), day, h.Core.InboxRead))
+		}
+		for _, lane := range h.Core.Lanes {
+			list = append(list, epoch.LaneMailbox(k.Net(), lane))
+		}
 	}
-	for _, lane := range h.Core.Lanes {
-		list = append(list, epoch.LaneMailbox(net, lane))
+	for _, l := range [][]*epoch.Mailbox{list, inboxes} {
+		slices.SortFunc(l, func(a, b *epoch.Mailbox) int {
+			x, y := a.Address(), b.Address()
+			return bytes.Compare(x[:], y[:])
+		})
 	}
-	return list
+	return list, inboxes
 }
 
-// fill gives a node everything, in all the mailboxes of an epoch by turns, and
-// says how many bytes were offered.
-func (j *jammer) fill(n *Node, h *epoch.Header) (offered int) {
+// op signs an operation that builds on one that nobody has: it waits where it is
+// taken. Whose it is cannot be told as long as nobody let the device in.
+func (j *jammer) op(d identity.DeviceKey) protocol.Frame {
+	member := j.x.n.member
+	if d.Public() != j.x.device.Public() {
+		member = [16]byte{5}
+	}
+	return protocol.SignFrame(j.x.n.id, protocol.KindOp, d, wire.Marshal([]any{1, 200, member[:], 1, make([]byte, 32),
+		[][]byte{bytes.Repeat([]byte{7}, 32)}, [][]byte{}, j.serial, j.junk(12_000)}))
+}
+
+// fill gives a node everything, in all mailboxes by turns, and says how many bytes
+// were offered.
+func (j *jammer) fill(n *Node) (offered int) {
 	x := j.x
 	a := asMember(x.t, n)
-	boxes := j.boxes(h, n)
-	give := func(f protocol.Frame) {
-		j.serial++
-		e, err := boxes[j.serial%len(boxes)].Seal(f.Marshal())
+	boxes, inboxes := j.boxes(n)
+	put := func(box *epoch.Mailbox, f protocol.Frame) {
+		e, err := box.Seal(f.Marshal())
 		must(x.t, err)
 		a.give(e)
 		offered += len(e)
 	}
-	for range 165 { // of its own, without end
+	give := func(f protocol.Frame) {
+		j.serial++
+		put(boxes[j.serial%len(boxes)], f)
+	}
+	for range 150 * j.epochs() { // of its own, more than its shares hold
 		give(protocol.SignFrame(x.n.id, 200, x.device, j.junk(60_000)))
+	}
+	for i := range 60 { // to the organisers: what they open, and what nobody does
+		j.serial++
+		box := inboxes[j.serial%len(inboxes)]
+		f, err := epoch.SealInbox(x.n.id, x.device, x.last, epoch.RescueItem{Counter: uint64(1_000 + i), Seed: epoch.RescueSeedFromBytes([32]byte(j.junk(32)))})
+		must(x.t, err)
+		put(box, f)
+		last := x.last.ID()
+		put(box, protocol.SignFrame(x.n.id, protocol.KindInbox, x.device, wire.Marshal([]any{1, last[:], j.junk(15_000)})))
+		put(box, protocol.SignFrame(x.n.id, protocol.KindInbox, j.stranger(), wire.Marshal([]any{1, last[:], j.junk(15_000)})))
+	}
+	for range 120 { // operations, of which the parents never come
+		give(j.op(x.device))
+		give(j.op(j.stranger()))
 	}
 	for range 40 { // of devices that nobody let in
 		give(protocol.SignFrame(x.n.id, 200, j.stranger(), j.junk(60_000)))
@@ -69,7 +112,7 @@ func (j *jammer) fill(n *Node, h *epoch.Header) (offered int) {
 		give(protocol.SignFrame(x.n.id, protocol.KindReBox, j.stranger(), j.junk(15_000)))
 		give(protocol.SignFrame(x.n.id, protocol.KindEpoch, j.stranger(), j.junk(15_000)))
 	}
-	for range 60 {
+	for range 300 { // keys, more than wait for an operation
 		member, d := identity.MemberKeyFromSeed([32]byte(j.junk(32))), j.stranger()
 		kem, err := epoch.NewKEMPrivate(x.n.random)
 		must(x.t, err)
@@ -80,7 +123,9 @@ func (j *jammer) fill(n *Node, h *epoch.Header) (offered int) {
 		give(x.heal())
 	}
 	for range 160 { // epochs of its own
-		f, _ := x.issue(x.draft(h))
+		f, h := x.issue(x.draft(x.last))
+		delete(x.keys, h.ID())
+		delete(x.heads, h.ID())
 		give(f)
 	}
 	for i := range 20 {
@@ -91,6 +136,16 @@ func (j *jammer) fill(n *Node, h *epoch.Header) (offered int) {
 	}
 	a.step(engine.PeerDown{Peer: a.id})
 	return offered
+}
+
+// epochs counts the epochs whose mailboxes a phone knows.
+func (j *jammer) epochs() (n int) {
+	for id := range j.x.keys {
+		if j.x.heads[id] != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // Spec 95 row 72: a removed member fills every mailbox that the old keys open, at whoever
@@ -129,24 +184,27 @@ func TestJam(t *testing.T) {
 		before[n] = n.Store.size()
 	}
 	for _, n := range []*Node{cam, fay, ben} {
-		offered := robbed.fill(n, robbed.x.last)
+		offered := robbed.fill(n)
 		t.Logf("%s: of %d bytes offered %d more are stored", n.Name, offered, n.Store.size()-before[n])
 	}
 	// The helper has the new keys as well.
 	dia.Stop()
 	dia.off = false
 	helper.x = seizeAgain(t, w, dia)
-	offered := helper.fill(ben, helper.x.last)
+	offered := helper.fill(ben)
 	t.Logf("ben: of %d bytes more offered %d more are stored", offered, ben.Store.size()-before[ben])
 	must(t, dia.Start())
 	must(t, w.Run(engine.Seconds(30)))
 	clear(w.cuts)
 	must(t, w.Run(engine.Seconds(150)))
-	// Of each of two devices: 9 MiB, 1 MiB of keys and 2 MiB of headers; the key
-	// frames, which are pruned each day, and 32 headers once more, less than 1 MiB; and
-	// of strangers 1 MiB in this hour, and their packages.
+	// Of each of two devices in each epoch: 9 MiB, 1 MiB of keys and 2 MiB of headers;
+	// the key frames, which are pruned each day, 32 headers once more, and the
+	// operations, which here are fewer than their share: 4 MiB; and of strangers 1 MiB in
+	// this hour, twice where it lies in a table of its own.
+	shares := robbed.epochs() + helper.epochs()
+	t.Logf("the removed one has the keys of %d epochs, the helper of %d", robbed.epochs(), helper.epochs())
 	for n, size := range before {
-		if grown := n.Store.size() - size; grown > 2*13<<20+2<<20 {
+		if grown := n.Store.size() - size; grown > shares*(9+1+2)<<20+2*4<<20+2<<20 {
 			t.Errorf("%s stores %d bytes more", n.Name, grown)
 		} else {
 			t.Logf("%s stores %d bytes more", n.Name, grown)
@@ -157,7 +215,7 @@ func TestJam(t *testing.T) {
 				keys += len(r.value)
 			}
 		}
-		if keys > 2<<20+1<<19 { // 1 MiB of each, and those of all others
+		if keys > shares<<20+1<<20 { // those of all others, and strangers'
 			t.Errorf("%s stores %d bytes of keys", n.Name, keys)
 		}
 		if _, err := n.See("pendant"); err != nil {
@@ -170,11 +228,30 @@ func TestJam(t *testing.T) {
 			t.Errorf("%s counts %d members at epoch %d, ben is at %d", n.Name, len(n.Engine.Members()), n.epoch(), ben.epoch())
 		}
 	}
-	// Somebody new comes in, and is read by all.
-	gil := w.Add("Gil")
-	must(t, gil.Join(l))
+	// Somebody new comes in, and is read by all; who comes by a link of before the
+	// removal, which the removed one may know, waits for a person.
+	gil, hal := w.Add("Gil"), w.Add("Hal")
+	fresh, err := ben.Invite(engine.InviteParams{AutoApprove: true})
+	must(t, err)
+	must(t, gil.Join(fresh))
+	must(t, hal.Join(l))
 	must(t, w.Run(engine.Seconds(90)))
 	talk(t, w, "nouveau", ana, ben, cam, fay, gil)
+	if hal.joined != 0 {
+		t.Error("a link that the removed one may know lets somebody in by itself")
+	}
+	must(t, ben.Approve("Hal"))
+	must(t, w.Run(engine.Seconds(90)))
+	talk(t, w, "et lui", ben, cam, fay, gil, hal)
+	// What is told to the organisers alone reaches them: seeds of those who came.
+	for _, n := range []*Node{fay, gil, hal} {
+		for _, o := range []*Node{ana, ben, cam} {
+			own, known := seedsAt(n, n), seedsAt(o, n)
+			if newest := slices.Max(slices.Collect(maps.Keys(own))); known[newest] != own[newest] {
+				t.Errorf("%s does not know how to reach %s", o.Name, n.Name)
+			}
+		}
+	}
 	for _, p := range w.posts {
 		if _, err := eve.See(p.name); err == nil && p.name != "x" && p.at > eve.removed {
 			t.Errorf("eve reads %q", p.name)

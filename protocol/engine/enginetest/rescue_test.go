@@ -15,8 +15,9 @@ import (
 
 // seedsAt lists the rescue seeds that a phone holds of another one's, or of its own
 // device, by counter.
-func seedsAt(n, of *Node) map[uint64][32]byte {
-	d := deviceOf(of)
+func seedsAt(n, of *Node) map[uint64][32]byte { return seedsOf(n, deviceOf(of)) }
+
+func seedsOf(n *Node, d identity.DeviceID) map[uint64][32]byte {
 	list := map[uint64][32]byte{}
 	for k, r := range n.Store.rows[tableOfSeeds] {
 		if identity.DeviceID([]byte(k[:16])) == d {

@@ -111,6 +111,16 @@ func (s *scenario) run() error {
 	if err := s.HealAll(); err != nil {
 		return err
 	}
+	// Who asked by a link of before a removal waits for a person.
+	if err := s.Run(engine.Seconds(90)); err != nil {
+		return err
+	}
+	for _, r := range s.founder.Engine.Requests() {
+		s.logf("%s lets %s in", s.founder.Name, r.Name)
+		if err := s.founder.Approve(r.Name); err != nil && s.breach == nil && !s.allowed(err) {
+			return err
+		}
+	}
 	if err := s.Run(healFor); err != nil {
 		return err
 	}
@@ -229,5 +239,12 @@ func (s *scenario) remove(x *Node) error {
 		return nil
 	}
 	s.logf("%s removes %s", s.founder.Name, x.Name)
-	return s.founder.Remove(x)
+	if err := s.founder.Remove(x); err != nil {
+		return err
+	}
+	l, err := s.founder.Invite(engine.InviteParams{Uses: 20, AutoApprove: true}) // the other one lets nobody in by itself any more
+	if err == nil {
+		s.link = l
+	}
+	return err
 }

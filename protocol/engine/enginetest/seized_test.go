@@ -94,12 +94,12 @@ func (x *seized) without(d epoch.Draft, n *Node) epoch.Draft {
 // issue makes an epoch of a draft.
 func (x *seized) issue(d epoch.Draft) (protocol.Frame, *epoch.Header) {
 	x.t.Helper()
-	f, k, err := epoch.Issue(d, x.n.random)
+	i, err := epoch.IssueEpoch(d, x.n.random)
 	must(x.t, err)
-	h, err := epoch.ParseHeader(x.n.id, f)
+	h, err := epoch.ParseHeader(x.n.id, i.Header)
 	must(x.t, err)
-	x.keys[h.ID()], x.heads[h.ID()] = k, h
-	return f, h
+	x.keys[h.ID()], x.heads[h.ID()] = i.Keys, h
+	return i.Header, h
 }
 
 // heal signs a KeyUpdate that asks for the next epoch.

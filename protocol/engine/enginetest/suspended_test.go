@@ -191,3 +191,75 @@ func TestGivenBackAfterSeveralEpochs(t *testing.T) {
 	}
 	talk(t, w, "de retour", append(all, ana)...)
 }
+
+// Spec 45 section 2: before organisers vote to give somebody back they are told what
+// counts again by it, and that is what then does. What the proposal had not seen
+// does not.
+func TestVotersSeeWhatComesBack(t *testing.T) {
+	w, x, ben, cam, dia, eve := heldUp(t)
+	all := []*Node{ben, cam, dia, eve}
+	must(t, ben.Suspend(x.n))
+	must(t, w.Run(engine.Seconds(70)))
+	deeds := x.misdeeds(dia, eve)
+	x.give(x.last, all, deeds...)
+	l := logOf(t, ben)
+	heard := x.after(l, deeds)
+	x.give(x.last, all, heard...)
+	must(t, w.Run(engine.Seconds(60)))
+	unmoved(t, "suspended", 5, ben.epoch(), dia, eve, all...)
+	returns := func(n *Node) (now, open []engine.Change) {
+		a := n.Engine.Authority()
+		for _, o := range a.Organisers {
+			if o.ID == x.n.member {
+				now = o.Returns
+			} else if len(o.Returns) > 0 {
+				t.Errorf("%s: something of %s returns", n.Name, o.Name)
+			}
+		}
+		for _, p := range a.Open {
+			open = append(open, p.Returns...)
+		}
+		return now, open
+	}
+	before, _ := returns(ben)
+	p, err := ben.Reinstate(x.n)
+	must(t, err)
+	must(t, w.Run(engine.Seconds(10)))
+	x.give(x.last, all, x.op(group.RevokeAuthor{Target: eve.member}))     // the proposal has not seen this
+	after := x.after(logOf(t, ben), []protocol.Frame{deeds[2], deeds[1]}) // these have seen the proposal
+	x.give(x.last, all, after...)
+	must(t, w.Run(engine.Seconds(10)))
+	effective := func() map[protocol.OpID]bool {
+		out := map[protocol.OpID]bool{}
+		for _, c := range cam.Engine.Changes(0) {
+			if c.By == x.n.member && c.Effective {
+				out[c.ID] = true
+			}
+		}
+		return out
+	}
+	had := effective()
+	_, told := returns(cam)
+	if len(before) == 0 || len(told) != len(before)+len(after) {
+		t.Fatalf("%d return by the proposal, %d before it", len(told), len(before))
+	}
+	if p, err = cam.Vote(p.ID.String()); err != nil || !p.Effective {
+		t.Fatal(p, err)
+	}
+	now := effective()
+	for id := range had {
+		delete(now, id)
+	}
+	for _, c := range told {
+		if !now[c.ID] || !c.Effective || c.By != x.n.member {
+			t.Errorf("%v of kind %d was to return, and does not", c.ID, c.Kind)
+		}
+		delete(now, c.ID)
+	}
+	for id := range now {
+		t.Errorf("%v returns, and nobody was told", id)
+	}
+	if again, open := returns(cam); len(again)+len(open) > 0 {
+		t.Error("it is told of who is not suspended")
+	}
+}
