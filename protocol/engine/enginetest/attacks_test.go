@@ -122,7 +122,7 @@ func gathered(t *testing.T) (w *World, ana, ben, cam *Node) {
 	return w, ana, ben, cam
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
