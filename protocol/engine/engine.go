@@ -18,8 +18,8 @@
 // they had comes back by its rescue seed, and who was removed knocks for a month
 // (spec 46). BUG: that takes an organiser's device that can be reached directly,
 // and a Welcome must be collected within 90 days. BUG: in a group of more than 48
-// devices nobody fetches the pages that an audit needs, so a hostile issuer could
-// leave somebody out there, and everybody gets everybody's keys. BUG: after parts
+// devices no audit looks at the pages, so a hostile issuer could leave somebody
+// out there. BUG: after parts
 // of a group changed apart, a newcomer may hear of another newcomer only with the
 // next message, and be told twice of one notice (spec 46 section 11). BUG: a restored copy that writes before it hears of
 // itself uses message keys twice, with another guard in the nonce each time (spec
@@ -102,6 +102,7 @@ type Engine struct {
 	planned   plans
 	repair    repair
 	pages     pages
+	keyset    keyset
 	rejects   rejections
 	lineage   lineage
 	version   uint64 // counts what the choice of the sending epoch depends on

@@ -112,7 +112,7 @@ func sortEntries(list []entry) {
 func (e *Engine) keep(n entry, envelope []byte) {
 	e.held.add(n)
 	e.put(tableEnvelopes, n.key(), envelope, n.shred)
-	if s := e.epochs[n.epoch]; s != nil {
+	if s := e.epochs[n.epoch]; s != nil && s.reconciled(n) {
 		s.recon.Add(reconItem(n))
 	}
 	delete(e.wants, n.id)

@@ -43,8 +43,10 @@ func (e *Engine) issueIfDue() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if !need {
-		e.planned.issue, e.planned.now = 0, false
+	if !need || e.waitsForKeys() {
+		if !need {
+			e.planned.issue, e.planned.now = 0, false
+		}
 		return false, nil
 	}
 	if e.planned.now {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"io"
 	"slices"
 
@@ -19,8 +20,12 @@ const (
 	kemKeyDaysRisk = 3
 )
 
-// ackWait gathers keys into one acknowledgement.
-var ackWait = Seconds(30)
+// ackWait gathers keys into one acknowledgement. All carry it, and in a large
+// group many keys come.
+var (
+	ackWait      = Seconds(30)
+	ackWaitLarge = Seconds(300)
+)
 
 // healAt is the number of messages in one epoch at which a device asks for the
 // next one.
@@ -137,6 +142,10 @@ func (e *Engine) rekeyIfDue() (bool, error) {
 	if _, err := e.addKeyFrame(f); err != nil {
 		return false, err
 	}
+	if e.apart() && !heal {
+		e.tellCollectors(f)
+		return true, nil
+	}
 	if err := e.sealFrame(e.lastOps, e.now.Day(), f, 0); err != nil {
 		return false, err
 	}
@@ -160,8 +169,9 @@ func (e *Engine) rekeyIfDue() (bool, error) {
 // maxTold is in how many epochs beside its last one a device tells a new key.
 const maxTold = 4
 
-// applyKeyFrame takes a key package or KeyUpdate in.
-func (e *Engine) applyKeyFrame(f protocol.Frame) (protocol.Verdict, error) {
+// applyKeyFrame takes a key package or KeyUpdate in, which lay in an epoch; nil:
+// in none.
+func (e *Engine) applyKeyFrame(f protocol.Frame, in *epochState) (protocol.Verdict, error) {
 	if f.Kind == protocol.KindKeyPackage {
 		// Signed by the device that it certifies; it counts once an operation adds it.
 		if _, err := group.ParseKeyPackage(e.id, f); err != nil {
@@ -170,7 +180,11 @@ func (e *Engine) applyKeyFrame(f protocol.Frame) (protocol.Verdict, error) {
 	} else if v, err := e.checkSigned(f); v != protocol.Accept || err != nil {
 		return v, err
 	}
-	return e.addKeyFrame(f)
+	v, err := e.addKeyFrame(f)
+	if errors.Is(err, errUnjudged) && in != nil && !in.header.Core.Inline() && !e.organises() {
+		err = nil // a heal in a large group: its package is not for this device
+	}
+	return v, err
 }
 
 func (e *Engine) addKeyFrame(f protocol.Frame) (protocol.Verdict, error) {
@@ -226,6 +240,9 @@ func (e *Engine) acknowledgeKey(f protocol.Frame, id protocol.ItemID) {
 	e.planned.newly = append(e.planned.newly, id)
 	if e.planned.acks == 0 {
 		e.planned.acks = e.now + ackWait
+		if e.apart() {
+			e.planned.acks = e.now + ackWaitLarge
+		}
 	}
 }
 
@@ -252,6 +269,7 @@ func (e *Engine) noteAck(f protocol.Frame) {
 	if err != nil {
 		return
 	}
+	e.acknowledged(prefixes)
 	for i := range e.private {
 		k := &e.private[i]
 		if slices.Contains(prefixes, group.AckPrefix(k.frame)) && !slices.Contains(k.ackedBy, f.Device) {

@@ -27,7 +27,7 @@ const (
 // A page that nobody who is connected holds is asked of one of them at a time, to
 // be looked for further on: after the first pause, then ever more rarely.
 var (
-	farFirst = Seconds(20)
+	farFirst = Seconds(5)
 	farLast  = Seconds(300)
 )
 

@@ -223,7 +223,7 @@ func (e *Engine) handOverEpochs(d identity.DeviceID) (r epoch.ReBox, err error) 
 		}
 		r.Epochs = append(r.Epochs, epoch.WelcomeEpoch{Header: s.frame, Keys: keys})
 	}
-	for _, f := range e.allKeyFrames() {
+	for _, f := range e.keyFramesToGive() {
 		r.KeyFrames = append(r.KeyFrames, f.Marshal())
 	}
 	if r.Originals, err = e.missed(m.ID, d); err != nil {
@@ -241,6 +241,16 @@ func (e *Engine) allKeyFrames() (list []protocol.Frame) {
 		}
 	}
 	return list
+}
+
+// keyFramesToGive lists what who comes, or comes back, is given of others' keys:
+// in a large group nothing. An operating device asks for them itself, and nobody
+// else needs them.
+func (e *Engine) keyFramesToGive() []protocol.Frame {
+	if e.apart() {
+		return nil
+	}
+	return e.allKeyFrames()
 }
 
 // missed lists the newest signed originals since the member came, within a

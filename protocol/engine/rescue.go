@@ -176,7 +176,7 @@ func (e *Engine) giveRescued(p *peer, f protocol.Frame) {
 // devices' keys, the headers in which it has a box, newest first so that it sends
 // in none of the older, and a ReBox with the rest.
 func (e *Engine) bringBack(d identity.DeviceID) []protocol.Frame {
-	list := e.allKeyFrames()
+	list := e.keyFramesToGive()
 	for _, s := range e.keptEpochs() {
 		then, ok := e.log.At(s.header.Core.GovHeads)
 		if !ok || !s.accepted {
@@ -265,14 +265,18 @@ func (e *Engine) takeFromRescued(d identity.DeviceID, f protocol.Frame) protocol
 	case f.Kind == protocol.KindOp:
 		v, err = e.applyOp(f)
 	case (f.Kind == protocol.KindKeyUpdate || f.Kind == protocol.KindKeyPackage) && f.Device == d:
-		v, err = e.applyKeyFrame(f)
+		v, err = e.applyKeyFrame(f, nil)
 	default:
 		return protocol.Ignore
 	}
 	if v != protocol.Accept || err != nil || f.Kind == protocol.KindOp && !e.log.Has(protocol.OpID(f.ID(e.id))) {
 		return v
 	}
-	if e.sealFrame(e.lastOps, e.now.Day(), f, 0) == nil && f.Kind == protocol.KindOp {
+	tell := e.tellKey
+	if f.Kind == protocol.KindOp {
+		tell = func(f protocol.Frame) error { return e.sealFrame(e.lastOps, e.now.Day(), f, 0) }
+	}
+	if tell(f) == nil && f.Kind == protocol.KindOp {
 		e.authority.carried = carried{} // and to whoever has an older epoch only
 	}
 	return protocol.Accept
