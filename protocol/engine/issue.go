@@ -125,6 +125,9 @@ func (e *Engine) period() int64 {
 func (e *Engine) healCounts(h protocol.ItemID, r *group.Roster) bool {
 	d, ok := e.ring.HealBy(h)
 	if !ok {
+		d, ok = e.toldHeal(h)
+	}
+	if !ok {
 		return false
 	}
 	_, boxed := slices.BinarySearchFunc(r.Boxed(), d, compareDevices)

@@ -181,10 +181,46 @@ func (e *Engine) applyKeyFrame(f protocol.Frame, in *epochState) (protocol.Verdi
 		return v, err
 	}
 	v, err := e.addKeyFrame(f)
-	if errors.Is(err, errUnjudged) && in != nil && !in.header.Core.Inline() && !e.organises() {
-		err = nil // a heal in a large group: its package is not for this device
+	if in != nil && !in.header.Core.Inline() && v == protocol.Accept {
+		e.version++ // a heal, of which nothing may be known here but this
+		if !e.organises() && errors.Is(err, errUnjudged) {
+			err = nil // its package is not for this device
+		}
 	}
 	return v, err
+}
+
+// toldHeal finds a heal among what was told to all under epochs with pages: there
+// the keys before it are for organisers' devices alone, and everybody has to judge
+// alike by the heal itself. It gives whose it is.
+func (e *Engine) toldHeal(h protocol.ItemID) (identity.DeviceID, bool) {
+	if d, ok := e.keyset.heals[h]; ok {
+		return d, !e.ring.Flagged(d)
+	}
+	for _, s := range e.epochs {
+		if s.header.Core.Inline() {
+			continue
+		}
+		n, ok := e.held.ofItem(s.header.ID(), h)
+		if !ok || n.kind != protocol.KindKeyUpdate {
+			continue
+		}
+		f, _, err := e.frameOf(n)
+		if err != nil || f.ID(e.id) != h {
+			continue
+		}
+		u, err := group.ParseKeyUpdate(f)
+		pub, known := e.devicePublic(f.Device)
+		if err != nil || !u.Heal || !known || !f.Verify(e.id, pub) {
+			continue
+		}
+		if e.keyset.heals == nil {
+			e.keyset.heals = map[protocol.ItemID]identity.DeviceID{}
+		}
+		e.keyset.heals[h] = f.Device
+		return f.Device, !e.ring.Flagged(f.Device)
+	}
+	return identity.DeviceID{}, false
 }
 
 func (e *Engine) addKeyFrame(f protocol.Frame) (protocol.Verdict, error) {

@@ -44,6 +44,7 @@ type keyset struct {
 	// lackingSince is when this device had an epoch to issue and lacked keys.
 	lackingSince Time
 	courier      courier
+	heals        map[protocol.ItemID]identity.DeviceID // of updates that were told to all: see toldHeal
 }
 
 // keyID is an item id as the exchange names it.
