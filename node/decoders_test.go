@@ -59,6 +59,8 @@ var decoders = map[string]string{
 	"protocol/engine.parseHeads":           "protocol/engine.FuzzHeads",
 	"protocol/engine.parseNames":           "protocol/engine.FuzzNames",
 	"protocol/engine.parsePages":           "protocol/engine.FuzzPages",
+	"protocol/engine.parseKeysWanted":      "protocol/engine.FuzzKeysWanted",
+	"protocol/engine.parseKeysGiven":       "protocol/engine.FuzzKeysGiven",
 	"protocol/engine.Engine.onIDs":         "protocol/engine.FuzzPeerMessage",
 	"protocol/engine.Engine.onNone":        "protocol/engine.FuzzPeerMessage",
 	"protocol/engine.Engine.onFetch":       "protocol/engine.FuzzPeerMessage",

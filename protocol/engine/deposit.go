@@ -15,6 +15,9 @@ import (
 // sealKeys seals the newest keys of all devices into an epoch, for who was not in
 // the epochs in which they were told.
 func (e *Engine) sealKeys(s *epochState) error {
+	if !s.header.Core.Inline() {
+		return nil // organisers' devices have another way
+	}
 	for _, d := range e.log.Resolve().Boxed() {
 		for _, f := range e.ring.Frames(d) {
 			if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
@@ -127,6 +130,12 @@ func (e *Engine) sealAgain(s *epochState, recipients []epoch.Recipient, parents 
 			}
 		}
 	}
+	if !s.header.Core.Inline() {
+		return nil
+	}
+	if slices.ContainsFunc(parents, func(p *epochState) bool { return !p.header.Core.Inline() }) {
+		return e.sealKeys(s) // the group became small: now everybody audits
+	}
 	for _, r := range recipients {
 		for _, p := range parents {
 			if err := e.sealNewer(s, p, r.Device); err != nil {
@@ -182,7 +191,7 @@ func (e *Engine) sealOp(s *epochState, f protocol.Frame) error {
 	}
 	for _, m := range e.log.Resolve().Members() {
 		for _, d := range m.Devices {
-			if added != (protocol.ItemID{}) && d.KeyPackage == added {
+			if added != (protocol.ItemID{}) && d.KeyPackage == added && s.header.Core.Inline() {
 				frames = append(frames, e.ring.Frames(d.ID)...)
 			}
 		}
@@ -202,7 +211,7 @@ func (e *Engine) sealKeptKeys(s *epochState, parents []*epochState) error {
 		for _, d := range m.Devices {
 			for _, f := range e.ring.Frames(d.ID) {
 				id := f.ID(e.id)
-				again := f.Kind == protocol.KindKeyUpdate && s.header.Core.Inline()
+				again := f.Kind == protocol.KindKeyUpdate
 				for _, p := range parents {
 					again = again || e.held.hasItem(p.header.ID(), id, false)
 				}

@@ -17,9 +17,7 @@
 // Who was away, or suspended, for longer than the others keep the last epoch that
 // they had comes back by its rescue seed, and who was removed knocks for a month
 // (spec 46). BUG: that takes an organiser's device that can be reached directly,
-// and a Welcome must be collected within 90 days. BUG: in a group of more than 48
-// devices nobody fetches the pages that an audit needs, so a hostile issuer could
-// leave somebody out there, and everybody gets everybody's keys. BUG: after parts
+// and a Welcome must be collected within 90 days. BUG: after parts
 // of a group changed apart, a newcomer may hear of another newcomer only with the
 // next message, and be told twice of one notice (spec 46 section 11). BUG: a restored copy that writes before it hears of
 // itself uses message keys twice, with another guard in the nonce each time (spec
@@ -103,6 +101,7 @@ type Engine struct {
 	repair    repair
 	carrying  carrying
 	pages     pages
+	keyset    keyset
 	rejects   rejections
 	lineage   lineage
 	version   uint64 // counts what the choice of the sending epoch depends on
@@ -240,6 +239,9 @@ type epochState struct {
 	stored   int          // senders whose puncture is on disk
 	accepted bool
 	exact    bool
+	fault    group.Rejection // what the last audit of its pages found
+	sure     bool
+	lookAt   Time   // when it is audited again; 0: it was not
 	weighed  uint64 // 1 above the version at which author was found
 	author   bool   // an author's epoch that counts
 	paged    bool   // the addresses of its pages are known

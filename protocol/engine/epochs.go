@@ -122,7 +122,9 @@ func (e *Engine) openPending() (bool, error) {
 			if err != nil {
 				continue
 			}
-			e.forgetWants(s.header.ID())
+			if !e.organises() {
+				e.forgetWants(s.header.ID())
+			}
 			e.adopt(s, keys)
 			e.usedKEM(i)
 			did = true

@@ -174,9 +174,13 @@ func (e *Engine) wake() Time {
 			earlier(w.until)
 		}
 	}
+	collects := e.collects()
 	for _, p := range e.peers {
 		if p.dialled && p.class == ClassMember && !p.old {
 			earlier(p.nextRec)
+		}
+		if collects && p.keyLink() {
+			earlier(p.nextKeys)
 		}
 		earlier(p.until)
 		if p.parted != 0 {
@@ -186,6 +190,10 @@ func (e *Engine) wake() Time {
 	earlier(e.planned.issue)
 	earlier(e.resendAt())
 	earlier(e.nextPage())
+	earlier(e.nextHand())
+	if e.keyset.lackingSince != 0 {
+		earlier(e.keyset.lackingSince + keyWaitFor)
+	}
 	earlier(e.nextKnock())
 	if !e.frozen {
 		earlier(e.planned.acks)

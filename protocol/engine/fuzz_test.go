@@ -7,6 +7,7 @@ import (
 	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/group"
+	"github.com/palabre-app/palabre/protocol/recon"
 	"github.com/palabre-app/palabre/protocol/wire"
 )
 
@@ -76,6 +77,49 @@ func FuzzPages(f *testing.F) {
 	})
 }
 
+func FuzzKeysWanted(f *testing.F) {
+	f.Add(wire.Marshal([]recon.ID{{1}, {2}}))
+	f.Add(wire.Marshal([]recon.ID{}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		ids, ok := parseKeysWanted(b)
+		if !ok {
+			return
+		}
+		if len(ids) == 0 || len(ids) > maxKeysAsked {
+			t.Fatalf("a list of %d ids parsed", len(ids))
+		}
+		if !bytes.Equal(wire.Marshal(ids), b) {
+			t.Fatal("what parsed does not encode to the same bytes")
+		}
+	})
+}
+
+func FuzzKeysGiven(f *testing.F) {
+	frame := func(k protocol.FrameKind) []byte { return protocol.Frame{Kind: k, Body: []byte{1}}.Marshal() }
+	f.Add(wire.Marshal([][]byte{frame(protocol.KindKeyUpdate), frame(protocol.KindInbox)}))
+	f.Add(wire.Marshal([][]byte{frame(protocol.KindOp)}))
+	f.Add(wire.Marshal([][]byte{}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		frames, ok := parseKeysGiven(b)
+		if !ok {
+			return
+		}
+		if len(frames) == 0 || len(frames) > maxKeysGiven {
+			t.Fatalf("a list of %d frames parsed", len(frames))
+		}
+		var raw [][]byte
+		for _, f := range frames {
+			if f.Kind != protocol.KindKeyPackage && f.Kind != protocol.KindKeyUpdate && f.Kind != protocol.KindInbox {
+				t.Fatalf("a frame of kind %d parsed", f.Kind)
+			}
+			raw = append(raw, f.Marshal())
+		}
+		if !bytes.Equal(wire.Marshal(raw), b) {
+			t.Fatal("what parsed does not encode to the same bytes")
+		}
+	})
+}
+
 func FuzzRecon(f *testing.F) {
 	f.Add(wire.Marshal(reconBody{Opening: true, Message: []byte{0x61}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -91,11 +135,14 @@ func FuzzRecon(f *testing.F) {
 // understood has one encoding.
 func FuzzPeerMessage(f *testing.F) {
 	ids := wire.Marshal([]protocol.EnvelopeID{{1}, {2}})
-	for kind := byte(0); kind <= msgPages; kind++ {
+	for kind := byte(0); kind <= msgKeys; kind++ {
 		f.Add(append([]byte{kind}, ids...))
 		f.Add([]byte{kind})
 	}
 	f.Add(append([]byte{msgPages}, wire.Marshal(pageBody{Far: true, List: []protocol.MailboxID{{1}, {2}}})...))
+	f.Add(append([]byte{msgRecon}, wire.Marshal(reconBody{Opening: true, Message: []byte{0x61}})...)) // of the tag of keys
+	f.Add(append([]byte{msgKeysWanted}, wire.Marshal([]recon.ID{{1}, {2}})...))
+	f.Add(append([]byte{msgKeys}, wire.Marshal([][]byte{protocol.Frame{Kind: protocol.KindKeyUpdate, Body: []byte{1}}.Marshal()})...))
 	var random counting
 	e, err := Create(Config{Storage: rows{}, Random: &random, Zone: func(string) bool { return true }}, Seconds(1_790_000_000),
 		CreateParams{GroupName: "Group", Name: "Ana", Policy: group.DefaultPolicy(5)}, func(protocol.GroupID) Storage { return rows{} })

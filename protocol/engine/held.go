@@ -80,6 +80,12 @@ func (h *envelopes) hasItem(epoch protocol.EpochID, item protocol.ItemID, lane b
 	return ok
 }
 
+// ofItem returns the envelope of an item in a dated mailbox of an epoch.
+func (h *envelopes) ofItem(epoch protocol.EpochID, item protocol.ItemID) (entry, bool) {
+	id, ok := h.byItem[itemKey{epoch, [16]byte(item[:16]), false}]
+	return h.byID[id], ok
+}
+
 func (h *envelopes) add(n entry) {
 	h.byID[n.id] = n
 	h.byItem[itemKey{n.epoch, n.item, n.day == 0}] = n.id
@@ -112,7 +118,7 @@ func sortEntries(list []entry) {
 func (e *Engine) keep(n entry, envelope []byte) {
 	e.held.add(n)
 	e.put(tableEnvelopes, n.key(), envelope, n.shred)
-	if s := e.epochs[n.epoch]; s != nil {
+	if s := e.epochs[n.epoch]; s != nil && s.reconciled(n) {
 		s.recon.Add(reconItem(n))
 	}
 	delete(e.wants, n.id)

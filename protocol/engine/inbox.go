@@ -5,9 +5,9 @@ import (
 	"github.com/palabre-app/palabre/protocol/epoch"
 )
 
-// What devices tell the organisers travels like everything else, in mailboxes
-// that all members carry, sealed so that operating devices alone open it (spec 30
-// section 12).
+// What devices tell the organisers is sealed so that operating devices alone open
+// it (spec 30 section 12). In a small group it travels like everything else, in
+// mailboxes that all members carry; in a large one see keyset.go.
 
 // inboxDays is for how long an inbox item is carried, in days.
 const inboxDays = 90
@@ -18,22 +18,24 @@ func (e *Engine) inbox(s *epochState, day protocol.Day) *epoch.Mailbox {
 }
 
 // tellOrganisers seals an item to the operating devices of the sending epoch, and
-// announces it.
+// announces it, or sends it on its way to them.
 func (e *Engine) tellOrganisers(item epoch.InboxItem) error {
-	s, day := e.epochs[e.sending], e.now.Day()
+	s := e.epochs[e.sending]
 	f, err := epoch.SealInbox(e.id, e.self.device, s.header, item)
 	if err != nil {
 		return err
 	}
-	envelope, err := e.inbox(s, day).Seal(f.Marshal())
+	envelope, err := e.inbox(s, e.now.Day()).Seal(f.Marshal())
 	if err != nil {
 		return err
 	}
-	id := f.ID(e.id)
-	n := entry{epoch: e.sending, day: day, id: protocol.IDOf(envelope), kind: f.Kind, item: [16]byte(id[:16]), shred: day + inboxDays}
 	e.charge(e.sending, f, len(envelope))
-	e.keep(n, envelope)
-	e.announce(n)
+	n := e.keepInbox(s, f, envelope)
+	if s.reconciled(n) {
+		e.announce(n)
+	} else {
+		e.tellCollectors(f)
+	}
 	return nil
 }
 

@@ -43,8 +43,10 @@ func (e *Engine) issueIfDue() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if !need {
-		e.planned.issue, e.planned.now = 0, false
+	if !need || e.waitsForKeys() {
+		if !need {
+			e.planned.issue, e.planned.now = 0, false
+		}
 		return false, nil
 	}
 	if e.planned.now {
@@ -122,6 +124,9 @@ func (e *Engine) period() int64 {
 // suspended or removed moves nobody.
 func (e *Engine) healCounts(h protocol.ItemID, r *group.Roster) bool {
 	d, ok := e.ring.HealBy(h)
+	if !ok {
+		d, ok = e.toldHeal(h)
+	}
 	if !ok {
 		return false
 	}

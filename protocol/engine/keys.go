@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"io"
 	"slices"
 
@@ -19,8 +20,12 @@ const (
 	kemKeyDaysRisk = 3
 )
 
-// ackWait gathers keys into one acknowledgement.
-var ackWait = Seconds(30)
+// ackWait gathers keys into one acknowledgement. All carry it, and in a large
+// group many keys come.
+var (
+	ackWait      = Seconds(30)
+	ackWaitLarge = Seconds(300)
+)
 
 // healAt is the number of messages in one epoch at which a device asks for the
 // next one.
@@ -137,6 +142,10 @@ func (e *Engine) rekeyIfDue() (bool, error) {
 	if _, err := e.addKeyFrame(f); err != nil {
 		return false, err
 	}
+	if e.apart() && !heal {
+		e.tellCollectors(f)
+		return true, nil
+	}
 	if err := e.sealFrame(e.lastOps, e.now.Day(), f, 0); err != nil {
 		return false, err
 	}
@@ -160,8 +169,9 @@ func (e *Engine) rekeyIfDue() (bool, error) {
 // maxTold is in how many epochs beside its last one a device tells a new key.
 const maxTold = 4
 
-// applyKeyFrame takes a key package or KeyUpdate in.
-func (e *Engine) applyKeyFrame(f protocol.Frame) (protocol.Verdict, error) {
+// applyKeyFrame takes a key package or KeyUpdate in, which lay in an epoch; nil:
+// in none.
+func (e *Engine) applyKeyFrame(f protocol.Frame, in *epochState) (protocol.Verdict, error) {
 	if f.Kind == protocol.KindKeyPackage {
 		// Signed by the device that it certifies; it counts once an operation adds it.
 		if _, err := group.ParseKeyPackage(e.id, f); err != nil {
@@ -170,7 +180,47 @@ func (e *Engine) applyKeyFrame(f protocol.Frame) (protocol.Verdict, error) {
 	} else if v, err := e.checkSigned(f); v != protocol.Accept || err != nil {
 		return v, err
 	}
-	return e.addKeyFrame(f)
+	v, err := e.addKeyFrame(f)
+	if in != nil && !in.header.Core.Inline() && v == protocol.Accept {
+		e.version++ // a heal, of which nothing may be known here but this
+		if !e.organises() && errors.Is(err, errUnjudged) {
+			err = nil // its package is not for this device
+		}
+	}
+	return v, err
+}
+
+// toldHeal finds a heal among what was told to all under epochs with pages: there
+// the keys before it are for organisers' devices alone, and everybody has to judge
+// alike by the heal itself. It gives whose it is.
+func (e *Engine) toldHeal(h protocol.ItemID) (identity.DeviceID, bool) {
+	if d, ok := e.keyset.heals[h]; ok {
+		return d, !e.ring.Flagged(d)
+	}
+	for _, s := range e.epochs {
+		if s.header.Core.Inline() {
+			continue
+		}
+		n, ok := e.held.ofItem(s.header.ID(), h)
+		if !ok || n.kind != protocol.KindKeyUpdate {
+			continue
+		}
+		f, _, err := e.frameOf(n)
+		if err != nil || f.ID(e.id) != h {
+			continue
+		}
+		u, err := group.ParseKeyUpdate(f)
+		pub, known := e.devicePublic(f.Device)
+		if err != nil || !u.Heal || !known || !f.Verify(e.id, pub) {
+			continue
+		}
+		if e.keyset.heals == nil {
+			e.keyset.heals = map[protocol.ItemID]identity.DeviceID{}
+		}
+		e.keyset.heals[h] = f.Device
+		return f.Device, !e.ring.Flagged(f.Device)
+	}
+	return identity.DeviceID{}, false
 }
 
 func (e *Engine) addKeyFrame(f protocol.Frame) (protocol.Verdict, error) {
@@ -226,6 +276,9 @@ func (e *Engine) acknowledgeKey(f protocol.Frame, id protocol.ItemID) {
 	e.planned.newly = append(e.planned.newly, id)
 	if e.planned.acks == 0 {
 		e.planned.acks = e.now + ackWait
+		if e.apart() {
+			e.planned.acks = e.now + ackWaitLarge
+		}
 	}
 }
 
@@ -252,6 +305,7 @@ func (e *Engine) noteAck(f protocol.Frame) {
 	if err != nil {
 		return
 	}
+	e.acknowledged(prefixes)
 	for i := range e.private {
 		k := &e.private[i]
 		if slices.Contains(prefixes, group.AckPrefix(k.frame)) && !slices.Contains(k.ackedBy, f.Device) {

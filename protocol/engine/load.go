@@ -116,6 +116,7 @@ func (e *Engine) load() error {
 	e.noteCovered()
 	e.loadPresence()
 	e.loadActivity()
+	e.loadCourier()
 	return nil
 }
 
@@ -264,7 +265,9 @@ func (e *Engine) loadEnvelope(key []byte) error {
 	if s == nil {
 		return errors.New("an envelope of an epoch that is not stored")
 	}
-	_, err = s.recon.Add(reconItem(n))
+	if s.reconciled(n) {
+		_, err = s.recon.Add(reconItem(n))
+	}
 	return err
 }
 

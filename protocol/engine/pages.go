@@ -27,7 +27,7 @@ const (
 // A page that nobody who is connected holds is asked of one of them at a time, to
 // be looked for further on: after the first pause, then ever more rarely.
 var (
-	farFirst = Seconds(20)
+	farFirst = Seconds(5)
 	farLast  = Seconds(300)
 )
 
@@ -139,13 +139,21 @@ func (e *Engine) loadPage(s *epochState, index int) error {
 	return s.header.AddPage(p)
 }
 
+// holdsPages says whether all pages of an epoch are held.
+func (e *Engine) holdsPages(s *epochState) bool {
+	for i := range s.header.Pages() {
+		if !e.pages.held[pageKey{s.header.ID(), i}] {
+			return false
+		}
+	}
+	return true
+}
+
 // loadPages puts all pages of an epoch into its header, for an audit; DropPages
 // ends it. False: not all of them are held.
 func (e *Engine) loadPages(s *epochState) (bool, error) {
-	for i := range s.header.Pages() {
-		if !e.pages.held[pageKey{s.header.ID(), i}] {
-			return false, nil
-		}
+	if !e.holdsPages(s) {
+		return false, nil
 	}
 	for i := range s.header.Pages() {
 		if err := e.loadPage(s, i); err != nil {
@@ -194,6 +202,9 @@ func (e *Engine) putPage(k pageKey, envelope []byte) {
 	e.put(tablePages, k.row(), envelope, 0)
 	s := e.epochs[k.epoch]
 	s.tried = 0 // the box may be in it
+	if e.holdsPages(s) {
+		e.rejects.seen = 0 // now it can be audited
+	}
 	address := pageAddress(s, k.index)
 	for _, p := range e.sortedPeers() {
 		if p.pages[address] {

@@ -7,20 +7,22 @@ import (
 
 // Messages between peers: a type byte, then the body (spec 65 section 2).
 const (
-	msgHave  = 1  // list of envelope ids that the sender holds
-	msgWant  = 2  // list of envelope ids to be given
-	msgGive  = 3  // one envelope
-	msgLack  = 4  // list of wanted ids that are not held, or not for this link
-	msgRecon = 5  // [tag, opening 0/1, reconciliation message]
-	msgNone  = 6  // tag of an epoch that is not known here
-	msgFetch = 7  // list of mailboxes to be given whole, now and when more comes
-	msgEnd   = 8  // mailbox: all of it that is held was given
-	msgClock = 9  // unix seconds of the sender's clock
-	msgNames = 10 // members whose names the sender lacks
-	msgName  = 11 // the original of a name
-	msgUsed  = 12 // the invite that this link was proven under is used up
-	msgHeads = 13 // the operations that nothing of the sender's builds on: on a link of a rescue key
-	msgPages = 14 // [look further, addresses of page mailboxes]: pages to be given, now or when they come
+	msgHave       = 1  // list of envelope ids that the sender holds
+	msgWant       = 2  // list of envelope ids to be given
+	msgGive       = 3  // one envelope
+	msgLack       = 4  // list of wanted ids that are not held, or not for this link
+	msgRecon      = 5  // [tag, opening 0/1, reconciliation message]
+	msgNone       = 6  // tag of an epoch that is not known here
+	msgFetch      = 7  // list of mailboxes to be given whole, now and when more comes
+	msgEnd        = 8  // mailbox: all of it that is held was given
+	msgClock      = 9  // unix seconds of the sender's clock
+	msgNames      = 10 // members whose names the sender lacks
+	msgName       = 11 // the original of a name
+	msgUsed       = 12 // the invite that this link was proven under is used up
+	msgHeads      = 13 // the operations that nothing of the sender's builds on: on a link of a rescue key
+	msgPages      = 14 // [look further, addresses of page mailboxes]: pages to be given, now or when they come
+	msgKeysWanted = 15 // item ids, by their first halves, of keys and inbox items to be given
+	msgKeys       = 16 // frames of keys and inbox items, for organisers' devices
 )
 
 // Bounds of a peer's messages and of what is kept for it.
@@ -54,6 +56,9 @@ type peer struct {
 	parted  Time                        // when the own departure was given on it; 0: it was not
 	rescue  *rescueLink                 // of a link that was proven under a rescue key
 	pages   map[protocol.MailboxID]bool // asked for by it and not held here
+	// collects: it asked for keys on this link, as an organiser's device does
+	collects           bool
+	nextKeys, keysEach Time // when it is asked for keys again
 }
 
 func (e *Engine) peerUp(in PeerUp) {
@@ -151,6 +156,10 @@ func (e *Engine) receive(in Received) {
 		ok = e.onName(p, body)
 	case msgPages:
 		ok = e.onPages(p, body)
+	case msgKeysWanted:
+		ok = e.onKeysWanted(p, body)
+	case msgKeys:
+		ok = e.onKeys(p, body)
 	}
 	if !ok {
 		e.ready.Close = append(e.ready.Close, p.id)

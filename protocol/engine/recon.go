@@ -121,6 +121,9 @@ func (e *Engine) onRecon(p *peer, body []byte) bool {
 	if err != nil || e.join != nil {
 		return false
 	}
+	if m.Tag == keysTag {
+		return e.onKeysRecon(p, m)
+	}
 	if p.class != ClassMember || p.old {
 		e.send(p, msgNone, wire.Marshal(m.Tag))
 		return true
@@ -228,6 +231,8 @@ func (e *Engine) tickPeers() {
 	}
 	e.dueWants()
 	e.parting()
+	e.collectKeys()
+	e.handOn()
 	for _, p := range e.sortedPeers() {
 		if p.dialled && p.class == ClassMember && !p.old && p.nextRec != 0 && e.now >= p.nextRec {
 			each := min(p.recEach*2, reconLast)

@@ -18,6 +18,17 @@ import (
 // be on its way.
 var keysWait = Seconds(600)
 
+// auditPause is how long after an audit of pages that found something the next
+// one is made: it reads all pages from the disk, and keys come one by one.
+var auditPause = Seconds(60)
+
+// lookBy makes this device look again at a time at the latest.
+func (r *rejections) lookBy(at Time) {
+	if r.look == 0 || at < r.look {
+		r.look = at
+	}
+}
+
 // rejections is what this device means to reject. It is found again after a
 // restart; what was signed is in the log.
 type rejections struct {
@@ -97,9 +108,7 @@ func (e *Engine) planRejections() error {
 			from = max(from, r.touch, s.arrived+keysWait)
 		}
 		if from > e.now {
-			if r.look == 0 || from < r.look {
-				r.look = from
-			}
+			r.lookBy(from)
 			continue
 		}
 		x, planned := before[s.header.ID()]
@@ -128,19 +137,47 @@ func (e *Engine) mattersNow(s *epochState) bool {
 // can be told. Sure says that no key that is not held here could explain it.
 func (e *Engine) fault(s *epochState) (reason group.Rejection, sure bool) {
 	roster, ok := e.log.At(s.header.Core.GovHeads)
-	if !ok {
+	if !ok || s.exact && s.header.Pages() > 0 {
 		return 0, false
 	}
 	if needlesslyPaged(s, roster) {
 		return group.RejectStranger, true
 	}
+	if e.now < s.lookAt {
+		e.rejects.lookBy(s.lookAt)
+		return s.fault, s.sure
+	}
+	defer s.header.DropPages() // memory holds no boxes that are on disk
 	if !e.ownBoxGood(s, roster) {
 		return group.RejectSecret, true
 	}
 	if s.keys == nil || s.exact {
 		return 0, false
 	}
+	if whole, err := e.loadPages(s); err != nil || !whole {
+		return 0, false
+	}
+	reason, sure = e.auditNow(s, roster)
+	if s.header.Pages() > 0 {
+		s.fault, s.sure, s.lookAt = reason, sure, e.now+auditPause
+		if reason == 0 {
+			s.exact = true
+			e.putEpoch(s)
+		}
+	}
+	return reason, sure
+}
+
+// auditNow compares all boxes of an epoch with those for whom they are to be.
+func (e *Engine) auditNow(s *epochState, roster *group.Roster) (reason group.Rejection, sure bool) {
 	want := e.expected(roster)
+	if s.header.Pages() > 0 {
+		// Who is in and whose keys no organiser's device here has heard of is left out by
+		// all of them alike: that is no fault, and rejecting it would have no end.
+		for i := range want {
+			want[i].Optional = want[i].Optional || len(want[i].Keys) == 0
+		}
+	}
 	found, err := s.header.Audit(s.keys, want)
 	if err != nil || found.Exact() {
 		return 0, false
@@ -179,6 +216,10 @@ func (e *Engine) ownBoxGood(s *epochState, then *group.Roster) bool {
 	good := true
 	for i := range e.private {
 		if e.private[i].gone {
+			continue
+		}
+		pub := e.private[i].kem.Public()
+		if at := s.header.PageOf(&pub); s.header.Pages() > 0 && (!e.pages.held[pageKey{id, at}] || e.loadPage(s, at) != nil) {
 			continue
 		}
 		_, err := s.header.Open(e.private[i].kem, then.IsOrganiser(e.self.deviceID))

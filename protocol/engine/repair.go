@@ -175,7 +175,7 @@ func (e *Engine) handOverEpochs(d identity.DeviceID) (r epoch.ReBox, err error) 
 		r.Epochs = append(r.Epochs, epoch.WelcomeEpoch{Header: s.frame, Keys: keys})
 		handed = append(handed, s)
 	}
-	for _, f := range append(e.allKeyFrames(), e.boxedKeys(handed)...) {
+	for _, f := range append(e.keyFramesToGive(), e.boxedKeys(handed)...) {
 		r.KeyFrames = append(r.KeyFrames, f.Marshal())
 	}
 	if r.Originals, err = e.missed(m.ID, d); err != nil {
@@ -205,6 +205,16 @@ func (e *Engine) boxedKeys(epochs []*epochState) (list []protocol.Frame) {
 		list = append(list, e.ring.Older(d, boxed)...)
 	}
 	return list
+}
+
+// keyFramesToGive lists what who comes, or comes back, is given of others' keys:
+// in a large group nothing. An operating device asks for them itself, and nobody
+// else needs them.
+func (e *Engine) keyFramesToGive() []protocol.Frame {
+	if e.apart() {
+		return nil
+	}
+	return e.allKeyFrames()
 }
 
 // missed lists the newest signed originals since the member came, within a

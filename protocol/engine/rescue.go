@@ -181,7 +181,7 @@ func (e *Engine) giveRescued(p *peer, f protocol.Frame) {
 // devices' keys, the headers in which it has a box, newest first so that it sends
 // in none of the older, and a ReBox with the rest.
 func (e *Engine) bringBack(d identity.DeviceID) []protocol.Frame {
-	list := e.allKeyFrames()
+	list := e.keyFramesToGive()
 	for _, s := range e.keptEpochs() {
 		then, ok := e.log.At(s.header.Core.GovHeads)
 		if !ok || !s.accepted {
@@ -263,7 +263,7 @@ func (e *Engine) takeRescueKeys(r *rescueLink) error {
 // organiser and knows an old seed, and to each device of the group that says that
 // it is cut off.
 func (e *Engine) takeRescued(f protocol.Frame, size int) (protocol.Verdict, error) {
-	take, table := e.applyKeyFrame, tableKeyFrames
+	take, table := func(f protocol.Frame) (protocol.Verdict, error) { return e.applyKeyFrame(f, nil) }, tableKeyFrames
 	switch f.Kind {
 	case protocol.KindOp:
 		take, table = e.applyOp, tableOps
@@ -309,7 +309,11 @@ func (e *Engine) takeFromRescued(d identity.DeviceID, f protocol.Frame, size int
 	if v != protocol.Accept || err != nil || f.Kind == protocol.KindOp && !e.log.Has(protocol.OpID(f.ID(e.id))) {
 		return v
 	}
-	if e.sealFrame(e.lastOps, e.now.Day(), f, 0) == nil && f.Kind == protocol.KindOp {
+	tell := e.tellKey
+	if f.Kind == protocol.KindOp {
+		tell = func(f protocol.Frame) error { return e.sealFrame(e.lastOps, e.now.Day(), f, 0) }
+	}
+	if tell(f) == nil && f.Kind == protocol.KindOp {
 		e.authority.carried = carried{} // and to whoever has an older epoch only
 	}
 	return protocol.Accept

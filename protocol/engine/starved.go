@@ -11,6 +11,11 @@ import (
 // before it asks for the next one.
 var starvedWait = Seconds(120)
 
+// pageWait is how long it waits while it is still looking for the page in which
+// its box lies: in a large group in which few have a link to an organiser's device
+// that takes a while, and one phone must not renew the keys of five hundred.
+var pageWait = Seconds(3_600)
+
 // heldWait is how long a device that can send in no epoch waits before it asks
 // for the next one: others may send in one that it never heard of. It asks again
 // after as long as a heal keeps others from asking.
@@ -73,7 +78,22 @@ func (e *Engine) starvedDue() Time {
 	if r.starved == nil {
 		return 0
 	}
+	if e.lacksOwnPage(r.starved) {
+		return r.starved.arrived + pageWait
+	}
 	return r.starved.arrived + starvedWait
+}
+
+// lacksOwnPage says whether a page is not held in which a box for this device may
+// be.
+func (e *Engine) lacksOwnPage(s *epochState) bool {
+	return s.header.Pages() > 0 && slices.ContainsFunc(e.private, func(k kemKey) bool {
+		if k.gone {
+			return false
+		}
+		pub := k.kem.Public()
+		return !e.pages.held[pageKey{s.header.ID(), s.header.PageOf(&pub)}]
+	})
 }
 
 // askIfStarved makes rekeyIfDue ask for the next epoch, once for each that does

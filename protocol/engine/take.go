@@ -116,7 +116,7 @@ func (e *Engine) apply(f protocol.Frame, n *entry) (protocol.Verdict, error) {
 	case protocol.KindEpoch:
 		return e.applyHeader(f)
 	case protocol.KindKeyPackage, protocol.KindKeyUpdate:
-		return e.applyKeyFrame(f)
+		return e.applyKeyFrame(f, e.epochs[n.epoch])
 	case protocol.KindMessage:
 		return e.applyMessage(f, n)
 	case protocol.KindAck:
@@ -178,7 +178,7 @@ func (e *Engine) applyBatch(f protocol.Frame, n *entry) (protocol.Verdict, error
 			e.applyOp(inner)
 		case protocol.KindKeyPackage, protocol.KindKeyUpdate:
 			e.checkOwn(inner, n)
-			e.applyKeyFrame(inner)
+			e.applyKeyFrame(inner, e.epochs[n.epoch])
 		}
 	}
 	return protocol.Accept, nil
@@ -249,7 +249,7 @@ func (e *Engine) forget(n entry) {
 	}
 	e.held.remove(n)
 	e.erase(tableEnvelopes, n.key())
-	if s := e.epochs[n.epoch]; s != nil {
+	if s := e.epochs[n.epoch]; s != nil && s.reconciled(n) {
 		s.recon.Remove(reconItem(n))
 	}
 }

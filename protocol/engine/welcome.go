@@ -33,7 +33,7 @@ func (e *Engine) approve(id requestID) error {
 	if _, err := e.addKeyFrame(frame); err != nil {
 		return err
 	}
-	if err := e.sealFrame(e.lastOps, e.now.Day(), frame, 0); err != nil {
+	if err := e.tellKey(frame); err != nil {
 		return err
 	}
 	if err := e.putWelcome(added, frame, kp, r); err != nil {
@@ -62,12 +62,8 @@ func (e *Engine) putWelcome(added protocol.OpID, frame protocol.Frame, kp group.
 		}
 		w.Epochs = append(w.Epochs, epoch.WelcomeEpoch{Header: s.frame, Keys: keys})
 	}
-	for _, m := range e.log.Resolve().Members() {
-		for _, d := range m.Devices {
-			for _, f := range e.ring.Frames(d.ID) {
-				w.KeyFrames = append(w.KeyFrames, f.Marshal())
-			}
-		}
+	for _, f := range e.keyFramesToGive() {
+		w.KeyFrames = append(w.KeyFrames, f.Marshal())
 	}
 	for _, id := range e.feed.Newest() {
 		b, err := e.row(tableItems, id[:])

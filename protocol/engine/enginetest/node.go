@@ -150,6 +150,7 @@ func (n *Node) step(in engine.Input) {
 	if !n.live() {
 		return
 	}
+	defer n.w.clock(n)()
 	if err := n.Engine.Step(n.Now(), in); err != nil {
 		n.w.violate("%s: an input failed: %v", n.Name, err)
 		return
@@ -163,6 +164,7 @@ func (n *Node) do(command func(e *engine.Engine, now engine.Time) error) (bool, 
 	if !n.live() {
 		return false, errOff
 	}
+	defer n.w.clock(n)()
 	if err := command(n.Engine, n.Now()); err != nil {
 		n.flush() // a command that fails may have done what time asked for
 		return false, err

@@ -54,9 +54,6 @@ func grow(t testing.TB, w *World, nodes *[]*Node, n int) {
 	}
 }
 
-// tableOfPages has the pages that a phone holds, by epoch and index.
-const tableOfPages = 20
-
 // spoilPages stands where somebody asks for a page, as six phones under the key of
 // before, each with a bad answer of its own: the page of another place, one that it
 // signed itself, noise, that it holds none, all of these by turns, or nothing.

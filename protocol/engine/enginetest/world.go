@@ -20,6 +20,7 @@ import (
 	"hash"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/palabre-app/palabre/protocol/engine"
 )
@@ -68,6 +69,7 @@ type World struct {
 	committed func(n *Node, b engine.Batch)          // is told of every batch once it is stored
 	gone      func(n *Node, b engine.Batch)          // is told of every batch that died with its phone
 	tap       func(from, to *Node, data []byte) bool // sees every message on a link; false loses it
+	spent     map[*Node]time.Duration                // real time in engines, if it is measured
 }
 
 type pair struct{ from, to *Node }
@@ -85,6 +87,15 @@ func (w *World) chance(name string, share float64) bool {
 	}
 	w.Counts[name]++
 	return true
+}
+
+// clock counts the real time from here to the call of what it returns.
+func (w *World) clock(n *Node) func() {
+	if w.spent == nil {
+		return func() {}
+	}
+	from := time.Now()
+	return func() { w.spent[n] += time.Since(from) }
 }
 
 func (w *World) logf(format string, args ...any) {

@@ -1,0 +1,183 @@
+package enginetest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/engine"
+)
+
+// A large group in one process: an organiser and three readers run, all others
+// are off. What the organiser makes is what has to leave its phone once.
+const readersOn = 3
+
+// costGroup founds a group of n devices; of one less where that is the most, so
+// that somebody can still come.
+func costGroup(t testing.TB, n int) (w *World, organiser *Node, readers []*Node, off []*absent) {
+	w = NewWorld(uint64(700 + n))
+	readers = crowd(t, w, 1+readersOn)
+	organiser, readers = readers[0], readers[1:]
+	grow := func(n int) {
+		off = append(off, letIn(t, w, organiser, n-len(organiser.Engine.Members()))...)
+		must(t, organiser.removeAbsent(off[0]))
+		off = off[1:]
+		must(t, w.Run(engine.Seconds(120)))
+	}
+	// From the first epoch with pages on keys are for organisers alone; and all that
+	// came before the last epoch is in no later one.
+	if n > 60 {
+		grow(60)
+	}
+	grow(min(n+1, protocol.MaxMembers))
+	if got := len(organiser.Engine.Members()); got != min(n, protocol.MaxMembers-1) {
+		t.Fatalf("%d members, want %d", got, n)
+	}
+	return w, organiser, readers, off
+}
+
+// meter counts what nodes make for others and what they are given.
+type meter struct {
+	w     *World
+	came  map[*Node]map[protocol.EnvelopeID]bool
+	made  map[*Node]map[string]int // bytes by kind
+	given map[*Node]map[string]int
+	lines map[*Node]int // bytes of all messages to it
+}
+
+// tableOfPages is the number of the table of pages (spec 65 section 7).
+const tableOfPages = 20
+
+func measure(w *World) *meter {
+	m := &meter{w: w, came: map[*Node]map[protocol.EnvelopeID]bool{}, made: map[*Node]map[string]int{}, given: map[*Node]map[string]int{}, lines: map[*Node]int{}}
+	for _, n := range w.nodes {
+		m.came[n], m.made[n], m.given[n] = map[protocol.EnvelopeID]bool{}, map[string]int{}, map[string]int{}
+	}
+	w.spent = map[*Node]time.Duration{}
+	w.tap = func(_, to *Node, data []byte) bool {
+		m.lines[to] += len(data)
+		if data[0] == messageGive && m.came[to] != nil {
+			m.came[to][protocol.IDOf(data[1:])] = true
+		}
+		return true
+	}
+	w.committed = func(n *Node, b engine.Batch) {
+		for _, r := range b.Puts {
+			kind := "page"
+			switch r.Table {
+			case tableOfEnvelopes:
+				kind = fmt.Sprintf("kind %d", r.Key[68])
+			case tableOfPages:
+			default:
+				continue
+			}
+			into := m.made[n]
+			if m.came[n][protocol.IDOf(r.Value)] {
+				into = m.given[n]
+			}
+			into[kind] += len(r.Value)
+		}
+	}
+	return m
+}
+
+func (m *meter) stop() {
+	m.w.tap, m.w.committed = nil, nil
+}
+
+func sum(of map[string]int, kinds ...string) (n int) {
+	for k, size := range of {
+		if len(kinds) == 0 || slices.Contains(kinds, k) {
+			n += size
+		}
+	}
+	return n
+}
+
+func list(of map[string]int) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(of)) {
+		parts = append(parts, fmt.Sprintf("%s %d", k, of[k]>>10))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// costs is what one change cost.
+type costs struct {
+	name              string
+	organiser, reader map[string]int // bytes of envelopes: made by the one, given to the other
+	line              int            // bytes of all messages to the reader
+	issue, open       time.Duration
+}
+
+func (m *meter) costs(name string, organiser, reader *Node) costs {
+	m.stop()
+	return costs{name: name, organiser: m.made[organiser], reader: m.given[reader], line: m.lines[reader],
+		issue: m.w.spent[organiser], open: m.w.spent[reader]}
+}
+
+// costOf measures an addition, a removal and a rekey in a group of n devices.
+func costOf(t testing.TB, n int) []costs {
+	w, organiser, readers, off := costGroup(t, n)
+	link, err := organiser.Invite(engine.InviteParams{AutoApprove: true})
+	must(t, err)
+	must(t, w.Run(engine.Seconds(60)))
+
+	var out []costs
+	m := measure(w)
+	must(t, organiser.removeAbsent(off[0]))
+	must(t, w.Run(engine.Seconds(120)))
+	out = append(out, m.costs("removal", organiser, readers[0]))
+
+	m = measure(w)
+	x := w.Add("newcomer")
+	m.came[x], m.made[x], m.given[x] = map[protocol.EnvelopeID]bool{}, map[string]int{}, map[string]int{}
+	must(t, x.Join(link))
+	must(t, w.Run(engine.Seconds(120)))
+	if x.joined == 0 {
+		t.Fatal("the newcomer is not in")
+	}
+	out = append(out, m.costs("addition", organiser, readers[0]))
+	out = append(out, costs{name: "joiner", reader: map[string]int{"all": m.lines[x]}, line: m.lines[x], open: w.spent[x]})
+
+	for _, x := range w.nodes {
+		x.Stop()
+	}
+	w.Now += engine.Seconds(7 * protocol.DaySeconds)
+	for _, x := range w.nodes {
+		must(t, x.Start())
+	}
+	before := organiser.epoch()
+	m = measure(w)
+	must(t, w.Run(engine.Seconds(180)))
+	out = append(out, m.costs("rekey", organiser, readers[0]))
+	if got := organiser.epoch(); got != before+1 || readers[0].epoch() != got {
+		t.Fatalf("epoch %d after %d, the reader has %d", got, before, readers[0].epoch())
+	}
+	must(t, organiser.Post("encore", "Corps.", 0))
+	must(t, w.Run(engine.Seconds(60)))
+	must(t, w.Check())
+	return out
+}
+
+// BenchmarkCost is the table of spec 46 section 13.
+func BenchmarkCost(b *testing.B) {
+	for _, n := range []int{10, 100, 500} {
+		b.Run(fmt.Sprintf("devices=%d", n), func(b *testing.B) {
+			for range b.N {
+				for _, c := range costOf(b, n) {
+					b.ReportMetric(float64(sum(c.organiser))/1024, c.name+"-sent-KiB")
+					b.ReportMetric(float64(sum(c.reader))/1024, c.name+"-fetched-KiB")
+					b.ReportMetric(float64(c.issue.Microseconds())/1000, c.name+"-organiser-ms")
+					b.ReportMetric(float64(c.open.Microseconds())/1000, c.name+"-reader-ms")
+					b.Logf("%s: organiser makes %s; reader is given %s, all messages to it %d KiB; %v, %v",
+						c.name, list(c.organiser), list(c.reader), c.line>>10, c.issue, c.open)
+				}
+			}
+		})
+	}
+}
