@@ -198,6 +198,7 @@ func (e *Engine) wake() Time {
 	if !e.frozen {
 		earlier(e.planned.acks)
 		earlier(e.repair.due)
+		earlier(e.repair.again)
 		earlier(e.carrying.due)
 		earlier(e.rejects.next())
 		earlier(e.starvedDue())

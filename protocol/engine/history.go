@@ -94,7 +94,7 @@ func (e *Engine) takeMissed(b []byte) {
 	if l, ok := ch.links[c.DevSeq]; ok && l.id != id {
 		return // the device said two things under one number; the first stands
 	}
-	if e.takeSigned(o, b, c) && c.DevSeq >= ch.first {
+	if e.takeSigned(o, b, c) { // also before the start: a cut-off of its author asks for it
 		e.storeLink(o.Device, c.DevSeq, chainLink{id: id, prev: c.PrevMsg, knows: e.knownBy(c.GovHeads)})
 	}
 }

@@ -23,11 +23,12 @@ const maxMissed = 48 << 10
 
 // repair is what this device means to do for others, and what came for it.
 type repair struct {
-	due    Time // when whoever is stranded is brought back; 0: nobody is
-	seen   int  // how many had been brought back by others when that was planned
+	due    Time                     // when whoever is stranded is brought back; 0: nobody is
+	again  Time                     // when it is looked whether what others did was enough; 0: not
+	seen   map[protocol.EpochID]int // ReBoxes under an epoch when that was planned
 	at     uint64
-	served map[senderKey]Time // when this device handed an epoch over to a device
-	look   bool               // a ReBox, or a piece of one, came
+	served map[senderKey]handed // what this device handed over, or left to others
+	look   bool                 // a ReBox, or a piece of one, came
 	opened map[protocol.EnvelopeID]bool
 }
 
@@ -70,10 +71,10 @@ func (e *Engine) stranded() map[identity.DeviceID]*epochState {
 // reboxIfDue plans to bring back whoever is stranded, and does it up to a minute
 // later unless others did meanwhile.
 func (e *Engine) reboxIfDue() (bool, error) {
-	if e.frozen || e.repair.at == e.version && (e.repair.due == 0 || e.now < e.repair.due) {
+	if e.frozen || e.repair.at == e.version && (e.repair.due == 0 || e.now < e.repair.due) && (e.repair.again == 0 || e.now < e.repair.again) {
 		return false, nil
 	}
-	e.repair.at = e.version
+	e.repair.at, e.repair.again = e.version, 0
 	list := e.stranded()
 	if len(list) == 0 {
 		e.repair.due = 0
@@ -84,18 +85,30 @@ func (e *Engine) reboxIfDue() (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		e.repair.due, e.repair.seen = e.now+Time(wait), e.reboxes(list)
+		e.repair.due, e.repair.seen = e.now+Time(wait), map[protocol.EpochID]int{}
+		for _, s := range list {
+			e.repair.seen[s.header.ID()] = e.reboxes(s.header.ID())
+		}
 		return false, nil
 	}
 	if e.now < e.repair.due {
 		return false, nil
 	}
 	e.repair.due = 0
-	others := e.reboxes(list) - e.repair.seen
+	fresh := map[protocol.EpochID]int{}
+	for _, s := range list {
+		id := s.header.ID()
+		if seen, planned := e.repair.seen[id]; planned {
+			fresh[id] = e.reboxes(id) - seen
+		}
+	}
 	for _, d := range sortedDevices(list) {
-		e.serve(d)
-		if others > 0 {
-			others--
+		id := list[d].header.ID()
+		others := fresh[id] > 0
+		e.serve(d, others)
+		if others {
+			e.repair.again = e.now + othersServe
+			fresh[id]--
 			continue
 		}
 		if err := e.rebox(d, list[d]); err != nil {
@@ -105,17 +118,9 @@ func (e *Engine) reboxIfDue() (bool, error) {
 	return true, nil
 }
 
-// reboxes counts what lies where the stranded look.
-func (e *Engine) reboxes(list map[identity.DeviceID]*epochState) int {
-	n := 0
-	counted := map[*epochState]bool{}
-	for _, s := range list {
-		if !counted[s] {
-			counted[s] = true
-			n += len(e.held.ofEpoch(s.header.ID(), func(n entry) bool { return n.kind == protocol.KindReBox }))
-		}
-	}
-	return n
+// reboxes counts the ReBoxes under an epoch, where the stranded look.
+func (e *Engine) reboxes(id protocol.EpochID) int {
+	return len(e.held.ofEpoch(id, func(n entry) bool { return n.kind == protocol.KindReBox }))
 }
 
 func sortedDevices(list map[identity.DeviceID]*epochState) []identity.DeviceID {

@@ -16,6 +16,17 @@ import (
 // once more: what was sealed for it may have been lost.
 var serveAgain = days(7)
 
+// othersServe is after how long this device does it itself, if nothing came of what
+// others did.
+var othersServe = Seconds(600)
+
+// handed is that an epoch was handed to a device.
+type handed struct {
+	until   Time   // until then nothing more is done
+	left    bool   // to others
+	counter uint64 // of the device's newest key then
+}
+
 // given says whether a device got an epoch: by a box that it did not complain of,
 // or with the Welcome of somebody who held it.
 func (e *Engine) given(s *epochState, d identity.DeviceID) bool {
@@ -84,20 +95,32 @@ func (e *Engine) passedOver() map[identity.DeviceID][]protocol.EpochID {
 	return out
 }
 
-// isServed says whether a device was handed an epoch not long ago.
+// isServed says whether a device was handed an epoch not long ago, or has a newer
+// key since it was left to others: then it has opened something.
 func (e *Engine) isServed(s *epochState, d identity.DeviceID) bool {
-	at, ok := e.repair.served[senderKey{s.header.ID(), d}]
-	return ok && e.now < at+serveAgain
+	h, ok := e.repair.served[senderKey{s.header.ID(), d}]
+	if !ok || e.now < h.until {
+		return ok
+	}
+	k, _ := e.ring.Newest(d)
+	return h.left && k.Counter > h.counter
 }
 
-// serve notes that a device was handed what it lacks, by this device or by others.
-func (e *Engine) serve(d identity.DeviceID) {
+// serve notes that this device hands a device what it lacks, or that others did so
+// for as many: for whom a ReBox is, only that device can see.
+func (e *Engine) serve(d identity.DeviceID, others bool) {
 	if e.repair.served == nil {
-		e.repair.served = map[senderKey]Time{}
+		e.repair.served = map[senderKey]handed{}
 	}
+	k, _ := e.ring.Newest(d)
 	for _, id := range e.passedOver()[d] {
-		e.repair.served[senderKey{id, d}] = e.now
-		e.put(tableServed, chainKey(id, d), numberKey(uint64(e.now)), 0)
+		h := handed{until: e.now + serveAgain}
+		if others {
+			h = handed{until: e.now + othersServe, left: true, counter: k.Counter}
+		} else {
+			e.put(tableServed, chainKey(id, d), numberKey(uint64(h.until)), 0)
+		}
+		e.repair.served[senderKey{id, d}] = h
 	}
 }
 
@@ -106,10 +129,10 @@ func (e *Engine) loadServed(key, value []byte) error {
 		return errors.New("a row of what was handed over is damaged")
 	}
 	if e.repair.served == nil {
-		e.repair.served = map[senderKey]Time{}
+		e.repair.served = map[senderKey]handed{}
 	}
 	k := senderKey{protocol.EpochID(key[:32]), identity.DeviceID(key[32:])}
-	e.repair.served[k] = Time(binary.BigEndian.Uint64(value))
+	e.repair.served[k] = handed{until: Time(binary.BigEndian.Uint64(value))}
 	return nil
 }
 

@@ -145,7 +145,7 @@ func (w *World) canBeTaken(n *Node, members []*Node) bool {
 func (w *World) lost(n *Node) int {
 	count := 0
 	for _, p := range w.posts {
-		if _, err := n.See(p.name); (p.author.out() || slices.Contains(p.stopped, n)) && err != nil {
+		if _, err := n.See(p.name); (p.author.out() || p.notFor(n)) && err != nil {
 			count++
 		}
 	}
@@ -155,6 +155,11 @@ func (w *World) lost(n *Node) int {
 		}
 	}
 	return count
+}
+
+// notFor says whether the author knew that a node was suspended or out.
+func (p *post) notFor(n *Node) bool {
+	return slices.Contains(p.stopped, n) || slices.Contains(p.without, n)
 }
 
 // members are the nodes that are in the group and running.
@@ -199,7 +204,7 @@ func (w *World) checkPost(p *post, members []*Node) error {
 				got = describe(v)
 			}
 		}
-		if got == "nothing" && slices.Contains(p.stopped, n) {
+		if got == "nothing" && p.notFor(n) {
 			continue
 		}
 		if got == "nothing" && !p.author.out() {
