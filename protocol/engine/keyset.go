@@ -44,6 +44,7 @@ type keyset struct {
 	// lackingSince is when this device had an epoch to issue and lacked keys.
 	lackingSince Time
 	courier      courier
+	acked        map[protocol.ItemID]bool              // keys that this device acknowledged since it was opened
 	heals        map[protocol.ItemID]identity.DeviceID // of updates that were told to all: see toldHeal
 }
 
@@ -309,6 +310,9 @@ func (e *Engine) takeKeys(p *peer, f protocol.Frame) bool {
 func (e *Engine) takeKeyFrame(f protocol.Frame) outcome {
 	id := f.ID(e.id)
 	if slices.ContainsFunc(e.ring.Frames(f.Device), func(g protocol.Frame) bool { return g.ID(e.id) == id }) {
+		if !e.keyset.acked[id] {
+			e.acknowledgeKey(f, id) // its device goes on until it hears that: a plan to say so ends with the program
+		}
 		return keyKnown
 	}
 	if !e.fits(e.lastOps, f, protocol.BucketSmall) {
