@@ -381,6 +381,16 @@ func (e *Engine) tellKey(f protocol.Frame) error {
 	return nil
 }
 
+// keyFramesToGive lists what who comes, or comes back, is given of others' keys:
+// in a large group nothing. An operating device asks for them itself, and nobody
+// else needs them.
+func (e *Engine) keyFramesToGive() []protocol.Frame {
+	if e.apart() {
+		return nil
+	}
+	return e.allKeyFrames()
+}
+
 // keyWaitFor is how long an operating device that lacks somebody's keys waits for
 // them before it issues an epoch without him.
 var keyWaitFor = Seconds(600)
