@@ -59,8 +59,8 @@ func (e *Engine) tellCollectors(f protocol.Frame) {
 	switch {
 	case f.Device != e.self.deviceID:
 		// Of somebody let in here: it is asked for, and its device has it as well.
-	case !slices.ContainsFunc(e.log.Resolve().Operators(), func(d identity.DeviceID) bool { return d != e.self.deviceID }):
-		// There is nobody else for whom it would be.
+	case !e.othersOperate():
+		// There is nobody for whom it would be.
 	case f.Kind == protocol.KindInbox:
 		if !met {
 			e.takeUp(f, maxHands)
@@ -85,6 +85,11 @@ func (e *Engine) untakenKeys() []protocol.Frame {
 		}
 	}
 	return slices.DeleteFunc(e.ring.Frames(e.self.deviceID), func(f protocol.Frame) bool { return int64(counterOf(f)) <= last })
+}
+
+// othersOperate says whether there is an operating device beside this one.
+func (e *Engine) othersOperate() bool {
+	return slices.ContainsFunc(e.log.Resolve().Operators(), func(d identity.DeviceID) bool { return d != e.self.deviceID })
 }
 
 // toCollectors gives a frame to the links that asked for keys, but for the one
@@ -243,7 +248,7 @@ func (e *Engine) nextHand() (next Time) {
 
 // loadCourier takes up again what no organiser's device is known to have.
 func (e *Engine) loadCourier() {
-	if !e.apart() {
+	if !e.apart() || !e.othersOperate() {
 		return
 	}
 	for _, f := range e.untakenKeys() {

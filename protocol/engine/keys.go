@@ -322,6 +322,7 @@ func (e *Engine) tickKeys() error {
 		e.planned.newly, e.planned.acks = nil, 0
 		for len(ids) > 0 {
 			n := min(len(ids), group.MaxAck)
+			e.noteOwnAck(ids[:n])
 			f := group.NewAck(e.id, e.self.device, ids[:n])
 			if err := e.sealFrame(e.lastOps, e.now.Day(), f, e.now.Day()+30); err != nil {
 				return err
@@ -331,6 +332,20 @@ func (e *Engine) tickKeys() error {
 	}
 	e.dropOldKEM()
 	return nil
+}
+
+// noteOwnAck notes what this device has acknowledged, in a large group.
+func (e *Engine) noteOwnAck(ids []protocol.ItemID) {
+	k := &e.keyset
+	if !e.apart() {
+		return
+	}
+	if k.acked == nil || len(k.acked) >= maxUseless {
+		k.acked = map[protocol.ItemID]bool{}
+	}
+	for _, id := range ids {
+		k.acked[id] = true
+	}
 }
 
 func (e *Engine) dropOldKEM() {

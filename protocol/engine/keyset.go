@@ -44,6 +44,7 @@ type keyset struct {
 	// lackingSince is when this device had an epoch to issue and lacked keys.
 	lackingSince Time
 	courier      courier
+	acked        map[protocol.ItemID]bool              // keys that this device acknowledged since it was opened
 	heals        map[protocol.ItemID]identity.DeviceID // of updates that were told to all: see toldHeal
 }
 
@@ -309,6 +310,9 @@ func (e *Engine) takeKeys(p *peer, f protocol.Frame) bool {
 func (e *Engine) takeKeyFrame(f protocol.Frame) outcome {
 	id := f.ID(e.id)
 	if slices.ContainsFunc(e.ring.Frames(f.Device), func(g protocol.Frame) bool { return g.ID(e.id) == id }) {
+		if !e.keyset.acked[id] {
+			e.acknowledgeKey(f, id) // its device goes on until it hears that: a plan to say so ends with the program
+		}
 		return keyKnown
 	}
 	if !e.fits(e.lastOps, f, protocol.BucketSmall) {
@@ -375,6 +379,16 @@ func (e *Engine) tellKey(f protocol.Frame) error {
 	}
 	e.tellCollectors(f)
 	return nil
+}
+
+// keyFramesToGive lists what who comes, or comes back, is given of others' keys:
+// in a large group nothing. An operating device asks for them itself, and nobody
+// else needs them.
+func (e *Engine) keyFramesToGive() []protocol.Frame {
+	if e.apart() {
+		return nil
+	}
+	return e.allKeyFrames()
 }
 
 // keyWaitFor is how long an operating device that lacks somebody's keys waits for

@@ -212,16 +212,6 @@ func (e *Engine) boxedKeys(epochs []*epochState) (list []protocol.Frame) {
 	return list
 }
 
-// keyFramesToGive lists what who comes, or comes back, is given of others' keys:
-// in a large group nothing. An operating device asks for them itself, and nobody
-// else needs them.
-func (e *Engine) keyFramesToGive() []protocol.Frame {
-	if e.apart() {
-		return nil
-	}
-	return e.allKeyFrames()
-}
-
 // missed lists the newest signed originals since the member came, within a
 // bound: their keys were used up here, so that nothing else would show them.
 func (e *Engine) missed(m identity.MemberID, d identity.DeviceID) ([][]byte, error) {

@@ -94,6 +94,24 @@ func TestKeysGoToOrganisers(t *testing.T) {
 	must(t, w.Check())
 }
 
+// An organiser's phone that dies before it has acknowledged a key does so later.
+func TestKeysAreAcknowledgedAfterARestart(t *testing.T) {
+	w, nodes, off := largeGroup(t, 815, 3)
+	ana, bea := nodes[0], nodes[1]
+	must(t, ana.removeAbsent(off[0]))
+	must(t, w.Run(engine.Seconds(200))) // an acknowledgement waits for 300 s
+	if oldKeys(t, bea) == 0 {
+		t.Fatal("the key was acknowledged before the phone died")
+	}
+	ana.Stop()
+	must(t, w.Run(engine.Seconds(10)))
+	must(t, ana.Start())
+	must(t, w.Run(engine.Seconds(1_800)))
+	if old := oldKeys(t, bea); old != 0 {
+		t.Errorf("%d old private keys are kept: nobody acknowledged the new one", old)
+	}
+}
+
 // Who has no link to an organiser hands its key on, and members carry it there.
 func TestKeysAreCarried(t *testing.T) {
 	w, nodes, off := largeGroup(t, 812, 4)
