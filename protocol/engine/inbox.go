@@ -17,10 +17,10 @@ func (e *Engine) inbox(s *epochState, day protocol.Day) *epoch.Mailbox {
 	return epoch.InboxMailbox(s.keys.Net(), day, s.header.Core.InboxRead)
 }
 
-// tellOrganisers seals an item to the operating devices of the sending epoch, and
-// announces it.
+// tellOrganisers seals an item to the operating devices of the last epoch that was
+// sent in, which is the sending one if there is one, and announces it.
 func (e *Engine) tellOrganisers(item epoch.InboxItem) error {
-	s, day := e.epochs[e.sending], e.now.Day()
+	s, day := e.epochs[e.lastOps], e.now.Day()
 	f, err := epoch.SealInbox(e.id, e.self.device, s.header, item)
 	if err != nil {
 		return err
@@ -30,8 +30,8 @@ func (e *Engine) tellOrganisers(item epoch.InboxItem) error {
 		return err
 	}
 	id := f.ID(e.id)
-	n := entry{epoch: e.sending, day: day, id: protocol.IDOf(envelope), kind: f.Kind, item: [16]byte(id[:16]), shred: day + inboxDays}
-	e.charge(e.sending, f, len(envelope))
+	n := entry{epoch: e.lastOps, day: day, id: protocol.IDOf(envelope), kind: f.Kind, item: [16]byte(id[:16]), shred: day + inboxDays}
+	e.charge(e.lastOps, f, len(envelope))
 	e.keep(n, envelope)
 	e.announce(n)
 	return nil
@@ -55,8 +55,11 @@ func (e *Engine) applyInbox(f protocol.Frame) (protocol.Verdict, error) {
 	if err != nil {
 		return protocol.Accept, nil // of no use to anybody, and nobody else can tell
 	}
-	if r, ok := item.(epoch.RescueItem); ok {
-		e.takeSeed(f.Device, r)
+	switch x := item.(type) {
+	case epoch.RescueItem:
+		e.takeSeed(f.Device, x)
+	case epoch.RequestItem:
+		e.noteRequest(f.Device, x.Newest)
 	}
 	return protocol.Accept, nil
 }

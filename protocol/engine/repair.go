@@ -28,6 +28,33 @@ type repair struct {
 	served map[senderKey]bool // brought back into an epoch by this device
 	look   bool               // a ReBox, or a piece of one, came
 	opened map[protocol.EnvelopeID]bool
+	asked  map[identity.DeviceID]asking
+}
+
+// asking is what a device said that it cannot open.
+type asking struct {
+	newest protocol.EpochID // the newest that it can
+	lacks  map[protocol.EpochID]bool
+}
+
+// noteRequest takes note of a device that asks for what it cannot open: epochs that
+// it was given, that do not lead to the newest that it can open, and in which it
+// has not sent.
+func (e *Engine) noteRequest(d identity.DeviceID, newest protocol.EpochID) {
+	if _, in := e.log.Resolve().MemberOfDevice(d); !in {
+		return
+	}
+	x := asking{newest, map[protocol.EpochID]bool{}}
+	for _, s := range e.keptEpochs() {
+		if id := s.header.ID(); s.accepted && e.given(s, d) && !e.descends(newest, id) && !s.keys.HasChain(d) {
+			x.lacks[id] = true
+		}
+	}
+	if e.repair.asked == nil {
+		e.repair.asked = map[identity.DeviceID]asking{}
+	}
+	e.repair.asked[d] = x
+	e.version++
 }
 
 // given says whether a device got an epoch: by a box, or with the Welcome of
@@ -72,10 +99,12 @@ func (e *Engine) passedOver() map[identity.DeviceID][]protocol.EpochID {
 			then = r.Boxed()
 		}
 		for _, d := range now {
-			if _, boxed := slices.BinarySearchFunc(then, d, compareDevices); boxed || d == e.self.deviceID {
+			id := s.header.ID()
+			if d == e.self.deviceID || e.repair.served[senderKey{id, d}] {
 				continue
 			}
-			if id := s.header.ID(); !e.repair.served[senderKey{id, d}] && !e.given(s, d) {
+			_, boxed := slices.BinarySearchFunc(then, d, compareDevices)
+			if !boxed && !e.given(s, d) || e.repair.asked[d].lacks[id] {
 				out[d] = append(out[d], id)
 			}
 		}
@@ -94,6 +123,12 @@ func (e *Engine) stranded() map[identity.DeviceID]*epochState {
 	out := map[identity.DeviceID]*epochState{}
 	for d, lacks := range e.passedOver() {
 		if _, ok := e.ring.Newest(d); !ok || e.ring.Flagged(d) {
+			continue
+		}
+		if x := e.repair.asked[d]; slices.ContainsFunc(lacks, func(id protocol.EpochID) bool { return x.lacks[id] }) {
+			if old := e.epochs[x.newest]; old != nil && old.keys != nil && old.accepted && e.given(old, d) {
+				out[d] = old
+			}
 			continue
 		}
 		if !slices.Contains(lacks, e.sending) {
@@ -214,7 +249,7 @@ func (e *Engine) handOverEpochs(d identity.DeviceID) (r epoch.ReBox, err error) 
 	m, _ := e.log.Resolve().MemberOfDevice(d)
 	operator := e.log.Resolve().IsOrganiser(d)
 	for _, s := range e.keptByUse() {
-		if s.header.ID() != e.sending && (!e.sound(s) || e.superseded(s.header.ID()) || len(r.Epochs) == epoch.MaxWelcomeEpochs || e.given(s, d)) {
+		if s.header.ID() != e.sending && (!e.sound(s) || e.superseded(s.header.ID()) || len(r.Epochs) == epoch.MaxWelcomeEpochs || e.given(s, d) && !e.repair.asked[d].lacks[s.header.ID()]) {
 			continue
 		}
 		keys, err := s.keys.Export(operator && s.keys.Organiser())

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/epoch"
 )
 
 // starvedWait is how long a device waits for what opens an epoch that is for it
@@ -82,7 +83,7 @@ func (e *Engine) askIfStarved() (bool, error) {
 	if at := e.heldDue(); at != 0 && e.now >= at {
 		e.rejects.heldAt = e.now + days(1)
 		e.planned.heal = true
-		return true, nil
+		return true, e.request()
 	}
 	if at := e.starvedDue(); at == 0 || e.now < at {
 		return false, nil
@@ -91,7 +92,22 @@ func (e *Engine) askIfStarved() (bool, error) {
 	e.rejects.starved = nil
 	e.planned.heal = true
 	e.version++ // perhaps there is another one
-	return true, nil
+	return true, e.request()
+}
+
+// request asks the organisers for what was sealed to this device and does not open,
+// and for what was said in it: the next epoch, for which the heal asks, brings
+// neither (spec 46 section 10).
+func (e *Engine) request() error {
+	if !e.canSign() || !e.log.Resolve().IsMember(e.self.memberID) {
+		return nil
+	}
+	last := e.private[len(e.private)-1]
+	item := epoch.RequestItem{Newest: e.lastOps}
+	if last.counter > 0 {
+		item.KeyUpdate = last.frame
+	}
+	return e.tellOrganisers(item)
 }
 
 // depositForStarved puts a header where devices are that asked for it from an
