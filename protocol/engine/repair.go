@@ -31,32 +31,6 @@ type repair struct {
 	asked  map[identity.DeviceID]asking
 }
 
-// asking is what a device said that it cannot open.
-type asking struct {
-	newest protocol.EpochID // the newest that it can
-	lacks  map[protocol.EpochID]bool
-}
-
-// noteRequest takes note of a device that asks for what it cannot open: epochs that
-// it was given, that do not lead to the newest that it can open, and in which it
-// has not sent.
-func (e *Engine) noteRequest(d identity.DeviceID, newest protocol.EpochID) {
-	if _, in := e.log.Resolve().MemberOfDevice(d); !in {
-		return
-	}
-	x := asking{newest, map[protocol.EpochID]bool{}}
-	for _, s := range e.keptEpochs() {
-		if id := s.header.ID(); s.accepted && e.given(s, d) && !e.descends(newest, id) && !s.keys.HasChain(d) {
-			x.lacks[id] = true
-		}
-	}
-	if e.repair.asked == nil {
-		e.repair.asked = map[identity.DeviceID]asking{}
-	}
-	e.repair.asked[d] = x
-	e.version++
-}
-
 // given says whether a device got an epoch: by a box, or with the Welcome of
 // somebody who held it.
 func (e *Engine) given(s *epochState, d identity.DeviceID) bool {

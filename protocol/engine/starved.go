@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/palabre-app/palabre/protocol"
-	"github.com/palabre-app/palabre/protocol/epoch"
 )
 
 // starvedWait is how long a device waits for what opens an epoch that is for it
@@ -93,21 +92,6 @@ func (e *Engine) askIfStarved() (bool, error) {
 	e.planned.heal = true
 	e.version++ // perhaps there is another one
 	return true, e.request()
-}
-
-// request asks the organisers for what was sealed to this device and does not open,
-// and for what was said in it: the next epoch, for which the heal asks, brings
-// neither (spec 46 section 10).
-func (e *Engine) request() error {
-	if !e.canSign() || !e.log.Resolve().IsMember(e.self.memberID) {
-		return nil
-	}
-	last := e.private[len(e.private)-1]
-	item := epoch.RequestItem{Newest: e.lastOps}
-	if last.counter > 0 {
-		item.KeyUpdate = last.frame
-	}
-	return e.tellOrganisers(item)
 }
 
 // depositForStarved puts a header where devices are that asked for it from an
