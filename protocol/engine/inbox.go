@@ -17,10 +17,11 @@ func (e *Engine) inbox(s *epochState, day protocol.Day) *epoch.Mailbox {
 	return epoch.InboxMailbox(s.keys.Net(), day, s.header.Core.InboxRead)
 }
 
-// tellOrganisers seals an item to the operating devices of the sending epoch, and
-// announces it, or sends it on its way to them.
+// tellOrganisers seals an item to the operating devices of the last epoch that was
+// sent in, which is the sending one if there is one, and announces it, or sends it on
+// its way to them.
 func (e *Engine) tellOrganisers(item epoch.InboxItem) error {
-	s := e.epochs[e.sending]
+	s := e.epochs[e.lastOps]
 	f, err := epoch.SealInbox(e.id, e.self.device, s.header, item)
 	if err != nil {
 		return err
@@ -29,7 +30,7 @@ func (e *Engine) tellOrganisers(item epoch.InboxItem) error {
 	if err != nil {
 		return err
 	}
-	e.charge(e.sending, f, len(envelope))
+	e.charge(e.lastOps, f, len(envelope))
 	n := e.keepInbox(s, f, envelope)
 	if s.reconciled(n) {
 		e.announce(n)
@@ -57,8 +58,11 @@ func (e *Engine) applyInbox(f protocol.Frame) (protocol.Verdict, error) {
 	if err != nil {
 		return protocol.Accept, nil // of no use to anybody, and nobody else can tell
 	}
-	if r, ok := item.(epoch.RescueItem); ok {
-		e.takeSeed(f.Device, r)
+	switch x := item.(type) {
+	case epoch.RescueItem:
+		e.takeSeed(f.Device, x)
+	case epoch.RequestItem:
+		e.noteRequest(f.Device, x.Newest)
 	}
 	return protocol.Accept, nil
 }

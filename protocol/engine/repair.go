@@ -30,6 +30,7 @@ type repair struct {
 	served map[senderKey]handed // what this device handed over, or left to others
 	look   bool                 // a ReBox, or a piece of one, came
 	opened map[protocol.EnvelopeID]bool
+	asked  map[identity.DeviceID]asking
 }
 
 // newestGiven is the newest epoch here, but one, that a device got; nil: none.
@@ -55,6 +56,12 @@ func (e *Engine) stranded() map[identity.DeviceID]*epochState {
 	out := map[identity.DeviceID]*epochState{}
 	for d, lacks := range e.passedOver() {
 		if _, ok := e.ring.Newest(d); !ok || e.ring.Flagged(d) {
+			continue
+		}
+		if x := e.repair.asked[d]; slices.ContainsFunc(lacks, func(id protocol.EpochID) bool { return x.lacks[id] }) {
+			if old := e.epochs[x.newest]; old != nil && old.keys != nil && old.accepted && e.given(old, d) {
+				out[d] = old
+			}
 			continue
 		}
 		if !slices.Contains(lacks, e.sending) {
@@ -170,7 +177,7 @@ func (e *Engine) handOverEpochs(d identity.DeviceID) (r epoch.ReBox, err error) 
 	operator := e.log.Resolve().IsOrganiser(d)
 	var handed []*epochState
 	for _, s := range e.keptByUse() {
-		if s.header.ID() != e.sending && (!e.sound(s) || e.superseded(s.header.ID()) || len(r.Epochs) == epoch.MaxWelcomeEpochs || e.given(s, d)) {
+		if s.header.ID() != e.sending && (!e.sound(s) || e.superseded(s.header.ID()) || len(r.Epochs) == epoch.MaxWelcomeEpochs || e.given(s, d) && !e.repair.asked[d].lacks[s.header.ID()]) {
 			continue
 		}
 		keys, err := s.keys.Export(operator && s.keys.Organiser())

@@ -7,7 +7,6 @@ import (
 
 	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
-	"github.com/palabre-app/palabre/protocol/group"
 )
 
 // This file keeps account of which devices got which epochs (spec 46 section 2).
@@ -27,12 +26,12 @@ type handed struct {
 	counter uint64 // of the device's newest key then
 }
 
-// given says whether a device got an epoch: by a box that it did not complain of,
-// or with the Welcome of somebody who held it.
+// given says whether a device got an epoch: by a box, or with the Welcome of
+// somebody who held it.
 func (e *Engine) given(s *epochState, d identity.DeviceID) bool {
 	if then, ok := e.log.At(s.header.Core.GovHeads); ok {
 		if _, boxed := slices.BinarySearchFunc(then.Boxed(), d, compareDevices); boxed {
-			return !e.unopened(s, d)
+			return true
 		}
 	}
 	for _, op := range e.log.Adds(d) {
@@ -41,32 +40,6 @@ func (e *Engine) given(s *epochState, d identity.DeviceID) bool {
 		}
 	}
 	return false
-}
-
-// unopened says whether a device complained of its box in an epoch: in one before it
-// asked for the next one, no epoch up to this one had answered that, and it has sent
-// nothing in this one. A box of rubbish looks like that to others (spec 46 section 10).
-func (e *Engine) unopened(s *epochState, d identity.DeviceID) bool {
-	if s.header.Device == d || s.keys == nil || s.keys.HasChain(d) {
-		return false
-	}
-	return slices.ContainsFunc(e.ring.All(d), func(k group.DeviceKeys) bool { return k.Heal && e.askedBefore(s, k.ID) })
-}
-
-// askedBefore says whether a heal lies in an epoch before this one and was answered
-// by none up to this one.
-func (e *Engine) askedBefore(s *epochState, heal protocol.ItemID) bool {
-	asked := false
-	for _, a := range e.epochs {
-		if !e.descends(s.header.ID(), a.header.ID()) {
-			continue
-		}
-		if slices.Contains(a.header.Core.Heals, heal) {
-			return false
-		}
-		asked = asked || a.keys != nil && e.held.hasItem(a.header.ID(), heal, false)
-	}
-	return asked
 }
 
 // passedOver lists, by device of the group, the epochs kept here that it did not
@@ -86,9 +59,10 @@ func (e *Engine) passedOver() map[identity.DeviceID][]protocol.EpochID {
 			if d == e.self.deviceID || s.keys.HasChain(d) || e.isServed(s, d) {
 				continue
 			}
+			id := s.header.ID()
 			_, boxed := slices.BinarySearchFunc(then, d, compareDevices)
-			if boxed && e.unopened(s, d) || !boxed && !e.given(s, d) {
-				out[d] = append(out[d], s.header.ID())
+			if !boxed && !e.given(s, d) || e.repair.asked[d].lacks[id] {
+				out[d] = append(out[d], id)
 			}
 		}
 	}

@@ -102,7 +102,7 @@ func (e *Engine) askIfStarved() (bool, error) {
 	if at := e.heldDue(); at != 0 && e.now >= at {
 		e.rejects.heldAt = e.now + days(1)
 		e.planned.heal = true
-		return true, nil
+		return true, e.request()
 	}
 	if at := e.starvedDue(); at == 0 || e.now < at {
 		return false, nil
@@ -111,7 +111,7 @@ func (e *Engine) askIfStarved() (bool, error) {
 	e.rejects.starved = nil
 	e.planned.heal = true
 	e.version++ // perhaps there is another one
-	return true, nil
+	return true, e.request()
 }
 
 // depositForStarved puts a header where devices are that asked for it from an

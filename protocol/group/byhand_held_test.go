@@ -186,8 +186,12 @@ func TestByHand39ReinstateGivesBackWhatItSaw(t *testing.T) {
 	x := p.op(p.who("x"), Suspend{Target: p.id("a")}) // it has seen nothing
 	p.want("out with the founder's adds", p.members(), "abx")
 	late := p.op(p.who("a"), p.add(p.who("s")), let) // not heard
+	blind := p.propose("b", p.start(), Reinstate{Target: p.id("a")}, let)
 	q := p.propose("b", p.start(), Reinstate{Target: p.id("a")}, x, let)
 	returning := func(id protocol.OpID) []protocol.OpID { return p.log(t).Resolve().Returning(p.id("a"), id) }
+	if got := returning(blind); len(got) != 0 {
+		t.Errorf("%d return by one that has not seen the suspension", len(got))
+	}
 	if got := returning(q); !slices.Equal(got, []protocol.OpID{let}) {
 		t.Errorf("by the proposal %d return", len(got))
 	}

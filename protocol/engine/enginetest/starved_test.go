@@ -146,6 +146,9 @@ func TestBoxThatDoesNotOpen(t *testing.T) {
 				must(t, w.Run(engine.Seconds(190)))
 				talk(t, w, "de retour", all...)
 			}
+			// What was said under the keys that she cannot open was brought to her.
+			must(t, w.Run(engine.Seconds(200)))
+			dia.sees(t, true, "pendant "+ben.Name, "pendant "+cam.Name, "pendant "+eve.Name)
 			if c.again {
 				// The keys without her owner are issued where dia cannot look. She asks again.
 				must(t, ben.Suspend(x.n))
@@ -163,4 +166,50 @@ func TestBoxThatDoesNotOpen(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A member who asks again and again for what he cannot open gets it once for each
+// epoch, and nothing of an epoch that was not for him.
+func TestRequestsAreAnsweredOnce(t *testing.T) {
+	w, ana, ben, cam := gathered(t)
+	must(t, cam.Post("avant", "Corps.", 0))
+	must(t, w.Run(engine.Seconds(30)))
+	x := seize(t, w, ben)
+	x.give(x.last, []*Node{ana}, x.heal())
+	must(t, w.Run(engine.Seconds(90)))
+	if ana.epoch() != x.last.Core.Gen+1 {
+		t.Fatal("the keys were not renewed")
+	}
+	ask := func(times int) int {
+		t.Helper()
+		a := asMember(t, ana)
+		for i := range times {
+			f, err := epoch.SealInbox(ana.id, x.device, x.last, epoch.RequestItem{KeyUpdate: protocol.ItemID{byte(i)}, Newest: x.last.ID()})
+			must(t, err)
+			e, err := epoch.InboxMailbox(x.keys[x.last.ID()].Net(), ana.Now().Day(), x.last.Core.InboxRead).Seal(f.Marshal())
+			must(t, err)
+			a.give(e)
+		}
+		a.step(engine.PeerDown{Peer: a.id})
+		must(t, w.Run(engine.Seconds(90)))
+		n := 0
+		for _, k := range ana.Store.keys(tableOfEnvelopes) {
+			if protocol.FrameKind(k[68]) == protocol.KindReBox {
+				n++
+			}
+		}
+		return n
+	}
+	if n := ask(30); n != 1 {
+		t.Fatalf("%d answers", n)
+	}
+	if n := ask(30); n != 1 {
+		t.Errorf("%d answers after asking again", n)
+	}
+	must(t, ana.Remove(ben))
+	must(t, w.Run(engine.Seconds(90)))
+	if n := ask(5); n != 1 {
+		t.Errorf("%d answers for who is out", n)
+	}
+	talk(t, w, "après", ana, cam)
 }
