@@ -18,7 +18,9 @@ type plans struct {
 	// over is the author's epoch over which this device, an organiser's, issued.
 	over  protocol.EpochID
 	rekey bool // the newest own KEM key was used
-	heal  bool // the next own KEM key asks for the next epoch
+	// told is the epoch in which it was last looked whether the newest own key is told.
+	told protocol.EpochID
+	heal bool // the next own KEM key asks for the next epoch
 	// issued is how many operations were held when this device issued last; 0: it
 	// has not since it was opened.
 	issued int

@@ -121,7 +121,7 @@ func (e *Engine) rekeyIfDue() (bool, error) {
 		e.planned.now = e.planned.now || e.asOrganiser() == nil
 	}
 	if !e.planned.rekey && !heal {
-		return false, nil
+		return e.tellKeyAgain()
 	}
 	e.planned.rekey = false
 	last := e.private[len(e.private)-1]
@@ -150,6 +150,32 @@ func (e *Engine) rekeyIfDue() (bool, error) {
 		if s.accepted && e.standsNow(s) && e.justified(s) {
 			n++
 			if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
+				return false, err
+			}
+		}
+	}
+	return true, nil
+}
+
+// maxToldAgain is how many of its newest keys a device tells again.
+const maxToldAgain = 3
+
+// tellKeyAgain tells the newest own key in the sending epoch, if whoever issued
+// that one did not know it yet: it was told under keys that newcomers were never
+// given, and who does not know a key cannot tell that a box is for it.
+func (e *Engine) tellKeyAgain() (bool, error) {
+	s, last := e.epochs[e.sending], &e.private[len(e.private)-1]
+	if s == nil || e.planned.told == e.sending || !s.header.Core.Inline() {
+		return false, nil
+	}
+	e.planned.told = e.sending
+	if pub := last.kem.Public(); last.counter == 0 || s.header.Boxes(&pub) || e.held.hasItem(e.sending, last.frame, false) {
+		return false, nil
+	}
+	list := e.ring.Frames(e.self.deviceID) // oldest first: each builds on the one before
+	for _, f := range list[max(0, len(list)-maxToldAgain):] {
+		if f.Kind == protocol.KindKeyUpdate && !e.held.hasItem(e.sending, f.ID(e.id), false) {
+			if err := e.sealFrame(e.sending, e.now.Day(), f, 0); err != nil {
 				return false, err
 			}
 		}
