@@ -73,8 +73,8 @@ func (n *Node) waits() bool { return n.live() && n.Engine.Waiting() }
 
 // checkStored runs when a node was opened again: what it said was saved is there.
 func (w *World) checkStored(n *Node) {
-	if n.removed != 0 || n.joined == 0 {
-		return
+	if n.out() || n.joined == 0 {
+		return // what it wrote may fold with it
 	}
 	absent := 0
 	for _, p := range w.posts {
