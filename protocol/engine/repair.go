@@ -230,7 +230,16 @@ func (e *Engine) missed(m identity.MemberID, d identity.DeviceID) ([][]byte, err
 	}
 	var ids []protocol.ContentID
 	for id, it := range e.items {
-		if it.content.CreatedAt >= since && e.meantFor(it.content, d) {
+		if !e.meantFor(it.content, d) {
+			continue
+		}
+		after, err := it.content.CreatedAt >= since, error(nil)
+		if !after {
+			if after, err = e.saidAfterAdd(id, d); err != nil {
+				return nil, err
+			}
+		}
+		if after {
 			ids = append(ids, id)
 		}
 	}
@@ -254,6 +263,26 @@ func (e *Engine) missed(m identity.MemberID, d identity.DeviceID) ([][]byte, err
 		out = append(out, b)
 	}
 	return out, nil
+}
+
+// saidAfterAdd says whether a content was sealed in an epoch that follows one that
+// was in force when a device was added: then it was said since, whatever the clocks
+// of its author and of the adder say.
+func (e *Engine) saidAfterAdd(id protocol.ContentID, d identity.DeviceID) (bool, error) {
+	b, err := e.row(tableItems, id[:])
+	if err != nil || b == nil {
+		return false, err
+	}
+	o, _, err := protocol.ParseOriginal(b)
+	if err != nil {
+		return false, err
+	}
+	for _, op := range e.log.Adds(d) {
+		if slices.ContainsFunc(op.EpochHeads, func(h protocol.EpochID) bool { return h != o.Epoch && e.descends(o.Epoch, h) }) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // meantFor says whether the author of a content took a device for one of the

@@ -73,8 +73,8 @@ func (n *Node) waits() bool { return n.live() && n.Engine.Waiting() }
 
 // checkStored runs when a node was opened again: what it said was saved is there.
 func (w *World) checkStored(n *Node) {
-	if n.removed != 0 || n.joined == 0 {
-		return
+	if n.out() || n.joined == 0 {
+		return // what it wrote may fold with it
 	}
 	absent := 0
 	for _, p := range w.posts {
@@ -114,7 +114,7 @@ func (w *World) Check() error {
 		switch {
 		case s.Removed:
 			return fmt.Errorf("%s takes itself for removed", n.Name)
-		case s.Missing > w.lost(n):
+		case s.Missing > w.lost(n) && n.since == 0: // what was said while one is suspended stays counted
 			return fmt.Errorf("%s misses %d messages", n.Name, s.Missing)
 		case s.Unsent != 0 && w.canBeTaken(n, members):
 			return fmt.Errorf("%s has %d messages that nobody else holds", n.Name, s.Unsent)
@@ -197,6 +197,9 @@ func (w *World) checkPost(p *post, members []*Node) error {
 		if n.joined > p.at || n.gen > p.gen {
 			continue
 		}
+		if n.since != 0 && max(p.at, p.changed) >= n.since {
+			continue // what is said while one is suspended is not handed over (spec 46 section 3)
+		}
 		// Clocks differ: what is dated ahead counts from then on.
 		got := "nothing"
 		for _, v := range n.Engine.Notices(w.Now+clockSlack, nil, true) {
@@ -226,7 +229,7 @@ func describe(v feed.View) string {
 		beside = append(beside, c.Body)
 	}
 	slices.Sort(beside)
-	return fmt.Sprintf("%s, version %d %q, beside %q, until %d, missing %t", v.Status, v.Number, v.Body, beside, v.Expires, v.Missing)
+	return fmt.Sprintf("%s, version %d %q, beside %q, until %d, missing %t, pinned %t", v.Status, v.Number, v.Body, beside, v.Expires, v.Missing, v.Pinned)
 }
 
 // Raw forms of the two things that an adversary with a removed member's storage

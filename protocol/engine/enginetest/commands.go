@@ -26,6 +26,7 @@ type post struct {
 	without []*Node // removed people of whose removal the author knew
 	stopped []*Node // who was suspended then, as the author knew
 	expires engine.Time
+	changed engine.Time // the last time that somebody did; 0: nobody
 }
 
 // Post writes an announcement whose title is its name. Seconds 0 is the
@@ -111,7 +112,7 @@ func (n *Node) changed(name string, gen uint32, seconds int64) {
 	n.changes++
 	for _, p := range n.w.posts {
 		if p.name == name {
-			p.gen = min(p.gen, gen)
+			p.gen, p.changed = min(p.gen, gen), n.w.Now
 			if seconds > 0 {
 				p.expires = n.w.Now + engine.Seconds(seconds)
 			}

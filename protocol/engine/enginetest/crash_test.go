@@ -15,7 +15,6 @@ import (
 	"github.com/palabre-app/palabre/protocol/engine"
 	"github.com/palabre-app/palabre/protocol/epoch"
 	"github.com/palabre-app/palabre/protocol/group"
-	"github.com/palabre-app/palabre/protocol/wire"
 )
 
 var crashStep = flag.Int("crashstep", 60, "of the deaths that a phone can die, TestCrashAtEveryWrite draws one in so many, beside those at first writes; 1 for all")
@@ -291,12 +290,12 @@ var courses = []course{
 		f := group.NewKeyUpdate(s.ana.id, s.spare, group.KeyUpdate{Counter: 1, Prev: s.sparePackage, KEM: kem.Public(),
 			Lane: epoch.MailKeyFromSeed([32]byte{9}).Public(), Heal: true})
 		id := f.ID(s.ana.id)
-		envelope := sealed(s.t, secrets(s.t, s.ben), s.ben, f)
 		s.insist(s.ben, func() bool { row, _ := s.ben.Store.Get(tableOfKeyFrames, id[:]); return row != nil }, func() error {
-			if s.ben.hand(envelope); s.ben.off {
+			if err := s.ben.hand(f); s.ben.off {
 				return errDied
+			} else {
+				return err
 			}
-			return nil
 		})
 		s.sail(engine.Seconds(120))
 		s.note(s.ana, "guéri")
@@ -317,20 +316,6 @@ func (n *Node) reopen() error {
 	n.Stop()
 	n.crashIn, n.crashSent, n.crashAmid = in, sent, amid
 	return n.Start()
-}
-
-// hand gives a node an envelope on a link of its own.
-func (n *Node) hand(envelope []byte) {
-	if !n.live() {
-		return
-	}
-	attackers++
-	tag := n.gate.Accept[0].Tag
-	for _, in := range []engine.Input{engine.PeerUp{Peer: attackers, Class: engine.ClassMember, Tag: tag},
-		engine.Received{Peer: attackers, Data: append([]byte{1}, wire.Marshal([]protocol.EnvelopeID{protocol.IDOf(envelope)})...)},
-		engine.Received{Peer: attackers, Data: append([]byte{messageGive}, envelope...)}, engine.PeerDown{Peer: attackers}} {
-		n.step(in)
-	}
 }
 
 func (s *sea) knows(n *Node, title string) bool { _, err := n.See(title); return err == nil }

@@ -40,46 +40,24 @@ func secrets(t *testing.T, n *Node) *epoch.Keys {
 // device is a node's device key as it has stored it.
 func device(t *testing.T, n *Node) identity.DeviceKey {
 	t.Helper()
-	var self struct {
-		_                      struct{} `cbor:",toarray"`
-		Member, Device, Rescue [32]byte
-		Name                   string
-	}
-	must(t, wire.Unmarshal(n.Store.rows[tableOfMeta]["self"].value, 1024, &self))
-	return identity.DeviceKeyFromSeed(self.Device)
+	_, k, err := n.own()
+	must(t, err)
+	return k
 }
 
 // memberKey reads a member's key from its storage.
 func memberKey(t *testing.T, n *Node) identity.MemberKey {
 	t.Helper()
-	b, err := n.Store.Get(tableOfMeta, []byte("self"))
+	k, _, err := n.own()
 	must(t, err)
-	var r struct {
-		_                      struct{} `cbor:",toarray"`
-		Member, Device, Rescue [32]byte
-		Name                   string
-	}
-	must(t, wire.Unmarshal(b, 1024, &r))
-	return identity.MemberKeyFromSeed(r.Member)
+	return k
 }
 
 // logOf is the authority of a node as its storage has it.
 func logOf(t *testing.T, n *Node) *group.Log {
 	t.Helper()
-	b, err := n.Store.Get(tableOfMeta, []byte("genesis"))
+	l, err := n.log()
 	must(t, err)
-	g, err := group.ParseGenesis(b)
-	must(t, err)
-	l := group.NewLog(g)
-	for range 2 {
-		must(t, n.Store.Scan(tableOfOps, nil, func(_, v []byte) error {
-			f, err := protocol.ParseFrame(v)
-			if err == nil {
-				_, err = l.Add(f)
-			}
-			return err
-		}))
-	}
 	return l
 }
 

@@ -1,7 +1,6 @@
 package enginetest
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,7 +44,11 @@ func (n *Node) Reinstate(x *Node) (engine.Proposed, error) {
 // Suspend stops an organiser. From then on nobody who knows writes for the target.
 func (n *Node) Suspend(x *Node) error {
 	saved, err := n.do(func(e *engine.Engine, now engine.Time) error { return e.Suspend(now, x.member.String()) })
-	return n.saved(saved, err, func() { x.stopped = true })
+	return n.saved(saved, err, func() {
+		if x.stopped = true; x.since == 0 {
+			x.since = n.w.Now
+		}
+	})
 }
 
 // out says whether others may have shut the node out before all that it wrote
@@ -293,71 +296,3 @@ var governed = map[string]func(s *story, n *Node, args []string) error{
 }
 
 const tableOfOperations = 2
-
-// govern does one thing that organisers do. The founder, who lets people in and
-// removes them, stays out of it as a target: whom an organiser added who is
-// stopped may fall out with him.
-func (s *scenario) govern() error {
-	a, b := s.pick(), s.pick()
-	if b == s.founder || b.joined == 0 || b.removed != 0 || b.copy {
-		return nil
-	}
-	gone := 0
-	for _, n := range s.nodes {
-		if n.removed != 0 {
-			gone++
-		}
-	}
-	if s.random.IntN(3) == 0 {
-		a = s.founder
-	}
-	switch x := s.random.IntN(10); {
-	case x < 3:
-		s.logf("%s would have %s organise", a.Name, b.Name)
-		_, err := a.Organise(b)
-		return err
-	case x < 7:
-		if !a.live() || !a.Engine.Joined() {
-			return nil
-		}
-		for _, o := range a.Engine.Authority().Open {
-			if !o.Voted {
-				s.logf("%s votes: %s", a.Name, s.decision(o.Decision))
-				s.Counts["voted"]++
-				_, err := a.Govern(func(e *engine.Engine, now engine.Time) (engine.Proposed, error) { return e.Vote(now, o.ID.String()) })
-				return err
-			}
-		}
-	case x < 8 && a != b:
-		s.logf("%s suspends %s", a.Name, b.Name)
-		err := a.Suspend(b)
-		if err == nil {
-			s.Counts["suspended"]++
-		}
-		return err
-	case x < 9 && gone < 2:
-		s.logf("%s would expel %s", a.Name, b.Name)
-		_, err := a.Expel(b)
-		return err
-	default:
-		days := uint8(1 + s.random.IntN(7))
-		s.logf("%s would renew keys every %d days", a.Name, days)
-		_, err := a.Govern(func(e *engine.Engine, now engine.Time) (engine.Proposed, error) {
-			return e.SetPolicy(now, func(p group.Policy) group.Policy { p.PeriodDays = days; return p })
-		})
-		return err
-	}
-	return nil
-}
-
-// allowedToGovern says whether a command of a drawn scenario may fail so:
-// somebody else was quicker, or it is not possible.
-func allowedToGovern(err error) bool {
-	for _, e := range []error{engine.ErrNotOrganiser, engine.ErrAlready, engine.ErrStopped, engine.ErrNoVoice, engine.ErrDecided,
-		engine.ErrImpossible, engine.ErrSuspended, engine.ErrOneSuspend, engine.ErrGivenBack, engine.ErrNoOrganiser, engine.ErrOrganiser} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}

@@ -36,8 +36,9 @@ type Node struct {
 	// removed is when somebody removed it, copied what it had on the disk then.
 	removed engine.Time
 	copied  *Memory
-	copy    bool // of another node
-	stopped bool // it was suspended: what it wrote may be gone for good
+	copy    bool        // of another node
+	stopped bool        // it was suspended: what it wrote may be gone for good
+	since   engine.Time // it was first: what was said from then on may not be meant for it
 	// still is when its clock stopped: it takes in and gives what others ask for, and
 	// does nothing that is due. 0: its clock runs.
 	still engine.Time

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/engine"
 	"github.com/palabre-app/palabre/protocol/group"
@@ -28,6 +29,8 @@ type scenario struct {
 	outside []*Node // not asked in yet
 	written int
 	governs bool // people also govern, beside all else
+	paper   identity.RecoveryKey
+	spares  []*spare // devices in nobody's hand
 
 	away, awayMost int64 // days for which somebody was off, and may be
 }
@@ -41,7 +44,7 @@ func RunSeed(seed uint64, bug Bug) (*World, error) { return runSeed(seed, bug, f
 func RunGovernedSeed(seed uint64) (*World, error) { return runSeed(seed, NoBug, true) }
 
 func runSeed(seed uint64, bug Bug, governs bool) (*World, error) {
-	s := &scenario{World: NewWorld(seed), governs: governs}
+	s := &scenario{World: NewWorld(seed), governs: governs, paper: identity.RecoveryKeyFromSeed([32]byte{7})}
 	s.Bug = bug
 	err := s.run()
 	if err != nil {
@@ -67,6 +70,7 @@ func (s *scenario) run() error {
 	s.founder, s.outside = s.nodes[0], s.nodes[1:]
 	policy := group.DefaultPolicy(10)
 	policy.HighRisk = s.random.IntN(4) == 0
+	policy.AlertOverride = s.governs && s.random.IntN(2) == 0
 	s.awayMost = 27
 	if policy.HighRisk {
 		s.awayMost = 5
@@ -90,6 +94,11 @@ func (s *scenario) run() error {
 			return err
 		}
 	}
+	if s.governs {
+		if err := s.assemble(); err != nil {
+			return err
+		}
+	}
 	s.Faults = Faults{DelayMax: 1 + engine.Time(s.random.Int64N(1<<(4+s.random.IntN(9)))), HintLoss: s.random.Float64() * 0.4,
 		HintTwice: s.random.Float64() * 0.2, HintDelay: engine.Seconds(s.random.Int64N(60)), LinkCut: s.random.Float64() * 0.1}
 	s.logf("%d nodes, %+v", len(names), s.Faults)
@@ -97,7 +106,7 @@ func (s *scenario) run() error {
 		if err := s.act(); err != nil && s.breach == nil && !s.allowed(err) && !(s.governs && allowedToGovern(err)) {
 			return err
 		}
-		if s.governs && s.random.IntN(2) == 0 {
+		if s.governs && s.random.IntN(3) > 0 {
 			if err := s.govern(); err != nil && s.breach == nil && !s.allowed(err) && !allowedToGovern(err) {
 				return err
 			}
@@ -171,6 +180,9 @@ func (s *scenario) act() error {
 		a.crashIn = 1 + s.random.IntN(6)
 	case x < 82:
 		a.crashSent = 1 + s.random.IntN(6)
+		if s.governs && s.random.IntN(3) == 0 {
+			a.DieAt(a.crashSent, AmidSend)
+		}
 	case x < 86:
 		s.logf("%s is off", a.Name)
 		a.Stop()

@@ -63,6 +63,7 @@ type World struct {
 	serial    uint64
 	cuts      map[pair]bool
 	links     uint64
+	hands     uint64 // links that a scenario made by itself, and devices in nobody's hand
 	posts     []*post
 	breach    error
 	digest    hash.Hash
