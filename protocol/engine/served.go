@@ -89,24 +89,29 @@ func (e *Engine) serve(d identity.DeviceID, others bool) {
 	k, _ := e.ring.Newest(d)
 	for _, id := range e.passedOver()[d] {
 		h := handed{until: e.now + serveAgain}
+		row := numberKey(uint64(h.until))
 		if others {
 			h = handed{until: e.now + othersServe, left: true, counter: k.Counter}
-		} else {
-			e.put(tableServed, chainKey(id, d), numberKey(uint64(h.until)), 0)
+			row = append(numberKey(uint64(h.until)), numberKey(h.counter)...)
 		}
 		e.repair.served[senderKey{id, d}] = h
+		e.put(tableServed, chainKey(id, d), row, 0)
 	}
 }
 
 func (e *Engine) loadServed(key, value []byte) error {
-	if len(key) != 48 || len(value) != 8 {
+	if len(key) != 48 || len(value) != 8 && len(value) != 16 {
 		return errors.New("a row of what was handed over is damaged")
 	}
 	if e.repair.served == nil {
 		e.repair.served = map[senderKey]handed{}
 	}
 	k := senderKey{protocol.EpochID(key[:32]), identity.DeviceID(key[32:])}
-	e.repair.served[k] = handed{until: Time(binary.BigEndian.Uint64(value))}
+	h := handed{until: Time(binary.BigEndian.Uint64(value)), left: len(value) == 16}
+	if h.left {
+		h.counter = binary.BigEndian.Uint64(value[8:])
+	}
+	e.repair.served[k] = h
 	return nil
 }
 

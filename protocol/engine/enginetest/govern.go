@@ -93,6 +93,9 @@ func (n *Node) noteGone() {
 
 // suspendedBy lists the nodes that are suspended as this one sees it.
 func (n *Node) suspended() []*Node {
+	if !n.live() {
+		return nil
+	}
 	var list []*Node
 	for _, o := range n.Engine.Authority().Organisers {
 		for _, x := range n.w.nodes {
