@@ -104,6 +104,7 @@ func (e *Engine) takeContent(o protocol.Original, c protocol.Content, id protoco
 	e.storeLink(o.Device, c.DevSeq, chainLink{id: id, prev: c.PrevMsg, knows: e.knownBy(c.GovHeads)})
 	if it := e.items[id]; it == nil || it.full {
 		e.storeOriginal(id, o.Marshal(), c, author) // else it came by a ReBox before
+		e.lateUnder(o.Epoch)
 	}
 }
 

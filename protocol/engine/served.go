@@ -24,6 +24,7 @@ type handed struct {
 	until   Time   // until then nothing more is done
 	left    bool   // to others
 	counter uint64 // of the device's newest key then
+	late    bool   // it is or was done once more, for what came later
 }
 
 // given says whether a device got an epoch: by a box, or with the Welcome of
@@ -88,43 +89,73 @@ func (e *Engine) serve(d identity.DeviceID, others bool) {
 	}
 	k, _ := e.ring.Newest(d)
 	for _, id := range e.passedOver()[d] {
-		h := handed{until: e.now + serveAgain}
-		row := numberKey(uint64(h.until))
+		h := handed{until: e.now + serveAgain, late: e.repair.served[senderKey{id, d}].late}
 		if others {
-			h = handed{until: e.now + othersServe, left: true, counter: k.Counter}
-			row = append(numberKey(uint64(h.until)), numberKey(h.counter)...)
+			h.until, h.left, h.counter = e.now+othersServe, true, k.Counter
 		}
-		e.repair.served[senderKey{id, d}] = h
-		e.put(tableServed, chainKey(id, d), row, 0)
+		e.putServed(senderKey{id, d}, h)
 	}
 }
 
+// lateUnder notes that a message came under an epoch in which nobody sends any more:
+// who was not given that one, and got what had been said in it, gets once more what
+// came since.
+func (e *Engine) lateUnder(id protocol.EpochID) {
+	if !e.superseded(id) {
+		return
+	}
+	for _, d := range e.servedUnder(id) {
+		k := senderKey{id, d}
+		if h := e.repair.served[k]; !h.late {
+			h = handed{until: min(h.until, e.now+othersServe), late: true}
+			e.putServed(k, h)
+			if e.repair.again == 0 || h.until < e.repair.again {
+				e.repair.again = h.until
+			}
+		}
+	}
+}
+
+func (e *Engine) putServed(k senderKey, h handed) {
+	e.repair.served[k] = h
+	row := append(numberKey(uint64(h.until)), numberKey(h.counter)...)
+	flags := byte(0)
+	if h.left {
+		flags |= 1
+	}
+	if h.late {
+		flags |= 2
+	}
+	e.put(tableServed, chainKey(k.epoch, k.device), append(row, flags), 0)
+}
+
 func (e *Engine) loadServed(key, value []byte) error {
-	if len(key) != 48 || len(value) != 8 && len(value) != 16 {
+	if len(key) != 48 || len(value) != 17 || value[16] > 3 {
 		return errors.New("a row of what was handed over is damaged")
 	}
 	if e.repair.served == nil {
 		e.repair.served = map[senderKey]handed{}
 	}
 	k := senderKey{protocol.EpochID(key[:32]), identity.DeviceID(key[32:])}
-	h := handed{until: Time(binary.BigEndian.Uint64(value)), left: len(value) == 16}
-	if h.left {
-		h.counter = binary.BigEndian.Uint64(value[8:])
-	}
-	e.repair.served[k] = h
+	e.repair.served[k] = handed{until: Time(binary.BigEndian.Uint64(value)), counter: binary.BigEndian.Uint64(value[8:]),
+		left: value[16]&1 != 0, late: value[16]&2 != 0}
 	return nil
 }
 
-// dropServed forgets who was handed an epoch that was erased.
-func (e *Engine) dropServed(id protocol.EpochID) {
-	var devices []identity.DeviceID
+// servedUnder lists who was handed an epoch, sorted.
+func (e *Engine) servedUnder(id protocol.EpochID) (devices []identity.DeviceID) {
 	for k := range e.repair.served {
 		if k.epoch == id {
 			devices = append(devices, k.device)
 		}
 	}
 	slices.SortFunc(devices, compareDevices)
-	for _, d := range devices {
+	return devices
+}
+
+// dropServed forgets who was handed an epoch that was erased.
+func (e *Engine) dropServed(id protocol.EpochID) {
+	for _, d := range e.servedUnder(id) {
 		delete(e.repair.served, senderKey{id, d})
 		e.erase(tableServed, chainKey(id, d))
 	}

@@ -177,10 +177,17 @@ func (w *World) members() []*Node {
 	return slices.DeleteFunc(list, func(n *Node) bool { return slices.Contains(stopped, n) })
 }
 
+// roster lists who is in, as the node sees it. A newcomer may lack the name of who is
+// suspended: it stands only if all that he said up to his cut-off is held.
 func (n *Node) roster() string {
 	var names []string
+	stopped := n.suspended()
 	for _, m := range n.Engine.Members() {
-		names = append(names, fmt.Sprintf("%s/%s/%s", m.ID.String()[:6], m.Name, m.Role))
+		name := m.Name
+		if slices.ContainsFunc(stopped, func(x *Node) bool { return x.member == m.ID }) {
+			name = ""
+		}
+		names = append(names, fmt.Sprintf("%s/%s/%s", m.ID.String()[:6], name, m.Role))
 	}
 	return strings.Join(names, " ")
 }
