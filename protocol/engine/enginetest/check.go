@@ -247,6 +247,15 @@ const (
 	messageGive      = 3
 )
 
+// isBack says whether a node whose removal was noted is in the group all the same, as
+// it and all others see it: a decision undid the removal, and what waited for an
+// epoch meanwhile was sealed for it as well.
+func (w *World) isBack(x *Node) bool {
+	return x.isIn() && !slices.ContainsFunc(w.members(), func(m *Node) bool {
+		return !slices.ContainsFunc(m.Engine.Members(), func(v engine.MemberView) bool { return v.ID == x.member })
+	})
+}
+
 // checkRemoved takes the storage of each removed member, as it was at the
 // removal and as it is now, opens it, offers it every envelope that anybody
 // holds, and looks for texts of people who knew of the removal.
@@ -261,7 +270,7 @@ func (w *World) checkRemoved() error {
 		}
 	}
 	for _, x := range w.nodes {
-		if x.removed == 0 {
+		if x.removed == 0 || w.isBack(x) {
 			continue
 		}
 		for _, store := range []*Memory{x.copied, x.Store.Clone()} {
