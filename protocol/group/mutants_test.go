@@ -70,7 +70,7 @@ var mutants = []struct{ name, file, old, new string }{
 	{"no pair burn", "suspend.go", "if stopped || burnt[pair{n.op.Member, target}] && !a.everLifted(i) {", "if stopped || burnt == nil {"},
 	{"no cap", "suspend.go", "if lifted || first[n.op.Member] == i {", "if lifted || first != nil {"},
 	{"suspended suspends", "suspend.go", "if stopped || burnt", "if stopped && !stopped || burnt"},
-	{"suspend whom nobody made organiser", "suspend.go", " &&\n\t\t\ta.organised(p.Target, a.log.nodes[i].past.has) {", " && p.Target != identity.MemberID{} {"},
+	{"suspend whom nobody made organiser", "suspend.go", " &&\n\t\t\ta.organised(p.Target, a.log.nodes[i].past.has) {", " && p.Target.String() != \"\" {"},
 	{"expel leaves membership", "resolve.go", "for m, list := range r.auth.expels {", "for m, list := range r.auth.reinstates {"},
 	{"leave of no effect", "resolve.go", "r.removes[m] = append(r.removes[m], i)\n\t}\n}\n\n// answered", "_ = m\n\t}\n}\n\n// answered"},
 	{"organiser leaves at once", "resolve.go", "if !r.auth.organises(n.op.Member) && !r.auth.repudiated", "if !r.auth.repudiated"},
