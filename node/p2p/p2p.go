@@ -67,10 +67,10 @@ type Secret struct{ reveal func() []byte }
 // NewSecret makes a Secret of a copy of b.
 func NewSecret(b [32]byte) Secret { return Secret{reveal: func() []byte { return b[:] }} }
 
-// Format prints a placeholder for every verb.
+// Format prints the same fixed text for every verb, and nothing of the secret.
 func (Secret) Format(f fmt.State, _ rune) { f.Write([]byte("secret")) }
 
-// LogValue is the placeholder in logs.
+// LogValue is that fixed text in logs.
 func (Secret) LogValue() slog.Value { return slog.StringValue("secret") }
 
 // Key is one secret that opens the gate.

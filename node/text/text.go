@@ -7,7 +7,7 @@
 //	fmt.Println(l.Say("status.running", "n", "3"))
 //
 // Promised: English has every key; what another language lacks is said in
-// English. A language uses the same {placeholders} as English. The words are
+// English. A language uses the same {fields} as English. The words are
 // those of people: group, phone, invite; no word of the network's inside.
 package text
 
@@ -67,7 +67,7 @@ var catalogues = sync.OnceValue(func() map[Language]*catalogue {
 })
 
 // Say returns the sentence of a key. Pairs are the names and values of its
-// placeholders. Values are put in as they are: whoever shows a sentence makes it
+// fields. Values are put in as they are: whoever shows a sentence makes it
 // safe for its screen. A key that nobody has is returned itself.
 func (l Language) Say(key string, pairs ...string) string {
 	for _, l := range []Language{l, English} {

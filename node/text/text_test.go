@@ -11,11 +11,11 @@ import (
 	"github.com/palabre-app/palabre/protocol/feed"
 )
 
-var placeholder = regexp.MustCompile(`\{[^}]*\}`)
+var field = regexp.MustCompile(`\{[^}]*\}`)
 
-// places returns the placeholders of a sentence, sorted.
+// places returns the fields of a sentence, sorted.
 func places(s string) []string {
-	found := placeholder.FindAllString(s, -1)
+	found := field.FindAllString(s, -1)
 	slices.Sort(found)
 	return found
 }
@@ -33,7 +33,7 @@ func TestLanguagesSayWhatEnglishSays(t *testing.T) {
 				t.Errorf("%s has no words for %s", l, code)
 			}
 			if !slices.Equal(places(got.Say), places(want.Say)) || !slices.Equal(places(got.Hint), places(want.Hint)) {
-				t.Errorf("%s uses other placeholders for %s", l, code)
+				t.Errorf("%s uses other fields for %s", l, code)
 			}
 			if flags(got.Hint) != flags(want.Hint) {
 				t.Errorf("%s hints at other commands for %s: %q", l, code, got.Hint)
