@@ -71,7 +71,7 @@ func (e *Engine) Readers() (Readers, bool) {
 // read it: fewest people, then the highest generation, then the smallest id. An
 // epoch whose boxes are not known to be for members alone is none.
 func (e *Engine) override() (best *epochState, out []identity.MemberID) {
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		if !e.mayServe(s) || !e.counts(s) || !e.isExact(s) {
 			continue
 		}

@@ -16,7 +16,7 @@ func (e *Engine) chooseSending() (bool, error) {
 	}
 	e.chosen = e.version
 	var best *epochState
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		if !e.mayServe(s) || !e.counts(s) || !e.covers(s) || !e.justified(s) || !e.isExact(s) {
 			continue
 		}

@@ -69,6 +69,7 @@ type Engine struct {
 	ring    *group.KeyRing
 	feed    *feed.State
 	epochs  map[protocol.EpochID]*epochState
+	byGen   []*epochState    // the same, in order of generation, then id; never changed in place
 	sending protocol.EpochID // zero: none may be used now, messages wait
 	lastOps protocol.EpochID // the newest that was ever sending: ops go under it
 

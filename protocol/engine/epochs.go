@@ -61,7 +61,7 @@ func (e *Engine) applyHeader(f protocol.Frame) (protocol.Verdict, error) {
 		return protocol.Ignore, nil
 	}
 	s := &epochState{header: h, frame: f.Marshal(), arrived: e.now}
-	e.epochs[h.ID()] = s
+	e.keepEpoch(s)
 	e.putEpoch(s)
 	e.authority.judged = nil // it may be the second under its number
 	return protocol.Accept, nil
@@ -71,7 +71,7 @@ func (e *Engine) applyHeader(f protocol.Frame) (protocol.Verdict, error) {
 // which nothing follows: nobody sent in them, and the group does not build on them.
 func (e *Engine) issuedBy(m identity.MemberID) (pending, aside int) {
 	var used map[*epochState]bool
-	for _, s := range e.epochs {
+	for _, s := range e.byGen {
 		switch {
 		case s.header.Core.Issuer != m || s.erased:
 		case !s.accepted:
@@ -105,7 +105,7 @@ func (e *Engine) genOf(id protocol.EpochID) (uint32, bool) {
 // openPending tries own KEM keys on headers that are not opened.
 func (e *Engine) openPending() (bool, error) {
 	did := false
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		newest := e.private[len(e.private)-1].counter + 1
 		if s.keys != nil || s.tried == newest || s.erased {
 			continue
@@ -151,7 +151,7 @@ func (e *Engine) adopt(s *epochState, keys *epoch.Keys) {
 // issuer had the right.
 func (e *Engine) acceptEpochs() (bool, error) {
 	did := false
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		if s.accepted || !e.acceptable(s) {
 			continue
 		}
@@ -170,7 +170,7 @@ func (e *Engine) acceptEpochs() (bool, error) {
 // accepted one succeeded are erased, whichever of the two came first.
 func (e *Engine) noteCovered() {
 	succeeded := e.succeeded()
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		if s.covered == 0 && succeeded[s.header.ID()] {
 			s.covered = e.now
 			e.putEpoch(s)
@@ -182,7 +182,7 @@ func (e *Engine) noteCovered() {
 // parent.
 func (e *Engine) succeeded() map[protocol.EpochID]bool {
 	set := map[protocol.EpochID]bool{}
-	for _, s := range e.epochs {
+	for _, s := range e.byGen {
 		if !e.counts(s) {
 			continue
 		}
@@ -212,7 +212,7 @@ func (e *Engine) tipsHeld() []*epochState {
 func (e *Engine) tipsOf(counts func(*epochState) bool) []*epochState {
 	var list []*epochState
 	succeeded := map[protocol.EpochID]bool{}
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		if counts(s) {
 			list = append(list, s)
 			for _, p := range s.header.Core.Parents {
@@ -253,7 +253,7 @@ func (e *Engine) acceptable(s *epochState) bool {
 
 // highestGen is the highest generation among the accepted epochs.
 func (e *Engine) highestGen() (gen uint32) {
-	for _, s := range e.epochs {
+	for _, s := range e.byGen {
 		if s.accepted {
 			gen = max(gen, s.header.Core.Gen)
 		}
@@ -271,16 +271,23 @@ func (e *Engine) putEpoch(s *epochState) {
 		Covered: int64(s.covered), Arrived: int64(s.arrived), Erased: s.erased}), 0)
 }
 
-// sortedEpochs lists all epochs in order of generation, then id.
-func (e *Engine) sortedEpochs() []*epochState {
-	list := make([]*epochState, 0, len(e.epochs))
-	for _, s := range e.epochs {
-		list = append(list, s)
+// keepEpoch takes an epoch in that is not here yet. It may be called while the
+// list of epochs is gone through, as dropEpoch may.
+func (e *Engine) keepEpoch(s *epochState) {
+	at, _ := slices.BinarySearchFunc(e.byGen, s, compareEpochs)
+	e.byGen = slices.Insert(slices.Clone(e.byGen), at, s)
+	e.epochs[s.header.ID()] = s
+}
+
+func (e *Engine) dropEpoch(s *epochState) {
+	if at, ok := slices.BinarySearchFunc(e.byGen, s, compareEpochs); ok {
+		e.byGen = slices.Delete(slices.Clone(e.byGen), at, at+1)
 	}
-	slices.SortFunc(list, func(a, b *epochState) int {
-		return cmp.Or(cmp.Compare(a.header.Core.Gen, b.header.Core.Gen), bytes.Compare(a.id(), b.id()))
-	})
-	return list
+	delete(e.epochs, s.header.ID())
+}
+
+func compareEpochs(a, b *epochState) int {
+	return cmp.Or(cmp.Compare(a.header.Core.Gen, b.header.Core.Gen), bytes.Compare(a.id(), b.id()))
 }
 
 // firstDay is the first day for which an epoch has a common mailbox: clocks
@@ -339,7 +346,7 @@ func (e *Engine) loadEpoch(value []byte) error {
 	if e.epochs[h.ID()] != nil {
 		return errors.New("an epoch is stored twice")
 	}
-	e.epochs[h.ID()] = &epochState{header: h, frame: r.Frame, accepted: r.Accepted, exact: r.Exact,
-		covered: Time(r.Covered), arrived: Time(r.Arrived), erased: r.Erased}
+	e.keepEpoch(&epochState{header: h, frame: r.Frame, accepted: r.Accepted, exact: r.Exact,
+		covered: Time(r.Covered), arrived: Time(r.Arrived), erased: r.Erased})
 	return nil
 }

@@ -66,7 +66,7 @@ func (e *Engine) eraseDue() {
 // high risk end within a day that is looked at when it begins and when it ends;
 // the feed tells of all others.
 func (e *Engine) nextErase() (next Time) {
-	for _, s := range e.epochs {
+	for _, s := range e.byGen {
 		if s.keys != nil && s.covered != 0 && !e.inUse(s) {
 			if at := s.covered + e.retention(); next == 0 || at < next {
 				next = at
@@ -134,7 +134,7 @@ func (e *Engine) noteAbandoned() {
 	if used == nil || e.sending != e.lastOps {
 		return
 	}
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		if s.keys == nil || s.covered != 0 || e.inUse(s) || s.header.Core.Gen >= used.header.Core.Gen {
 			continue
 		}
@@ -149,7 +149,7 @@ func (e *Engine) noteAbandoned() {
 // the policy keeps them, and what was held under them.
 func (e *Engine) eraseOldEpochs() {
 	keep := e.retention()
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		if s.keys == nil || s.covered == 0 || e.now < s.covered+keep || e.inUse(s) {
 			continue
 		}
@@ -187,13 +187,13 @@ func (e *Engine) eraseOldHeaders() {
 	if e.asOrganiser() == nil {
 		keep = days(e.byRisk(headerDays, headerDaysRisk))
 	}
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		if s.keys != nil || s.covered == 0 || e.now < s.covered+keep || e.inUse(s) || e.hasParent(s) || e.answersOpenHeal(s) {
 			continue
 		}
 		e.dropPages(s, true)
 		e.dropShares(s.header.ID()) // of what came by rescue mailboxes since
-		delete(e.epochs, s.header.ID())
+		e.dropEpoch(s)
 		e.erase(tableEpochs, s.id())
 		e.version++
 	}
@@ -261,7 +261,7 @@ func (e *Engine) isActive(d identity.DeviceID) bool {
 				a.dated[f.Device] = max(a.dated[f.Device], op.CreatedAt)
 			}
 		}
-		for _, s := range e.epochs {
+		for _, s := range e.byGen {
 			a.dated[s.header.Device] = max(a.dated[s.header.Device], s.header.Core.CreatedAt)
 		}
 	}

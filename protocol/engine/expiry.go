@@ -55,7 +55,7 @@ func (e *Engine) newDay(today protocol.Day) {
 	clear(e.refused)
 	e.dropIdleWants()
 	e.gateStale = true
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		if s.keys != nil {
 			e.openMailboxes(s)
 		}

@@ -144,7 +144,7 @@ func (e *Engine) handOver(p *peer) {
 		}
 	}
 	var ids []protocol.EnvelopeID
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		wanted := entry.forCatchUp
 		if s != from && !elsewhere[s.header.ID()] {
 			wanted = entry.isKey // each builds on the one before, which may lie under an older epoch

@@ -208,7 +208,7 @@ var partFor = Seconds(10)
 // the link, or with this phone, it can be lost on its way, and behind a closed
 // gate nobody would ask for it again.
 func (e *Engine) parting() {
-	for _, p := range e.sortedPeers() {
+	for _, p := range e.peers {
 		if p.parted == 0 || e.now < p.parted+partFor {
 			continue
 		}

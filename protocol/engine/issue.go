@@ -141,7 +141,7 @@ func (e *Engine) healOpen(h protocol.ItemID) bool {
 	if !e.healCounts(h, e.log.Resolve()) {
 		return false
 	}
-	for _, k := range e.epochs {
+	for _, k := range e.byGen {
 		if slices.Contains(k.header.Core.Heals, h) && (k.erased || e.sound(k)) {
 			return false
 		}
@@ -170,7 +170,7 @@ func (e *Engine) issue() (bool, error) {
 		panic("engine: an own header does not parse: " + err.Error())
 	}
 	s := &epochState{header: h, frame: made.Header.Marshal(), exact: true, arrived: e.now}
-	e.epochs[h.ID()] = s
+	e.keepEpoch(s)
 	e.adopt(s, made.Keys)
 	if err := e.storePages(s, made.Pages); err != nil {
 		return false, err

@@ -268,7 +268,7 @@ func (e *Engine) start(log *group.Log, w *epoch.Welcome) error {
 	e.erase(tableMeta, keyJoin)
 	for _, o := range epochs {
 		s := &epochState{header: o.header, frame: o.frame, accepted: true, exact: true, arrived: e.now}
-		e.epochs[o.header.ID()] = s
+		e.keepEpoch(s)
 		e.adopt(s, o.keys)
 		for _, d := range o.keys.Senders() {
 			e.dirty(o.header.ID(), d)

@@ -197,7 +197,7 @@ func (e *Engine) toldHeal(h protocol.ItemID) (identity.DeviceID, bool) {
 	if d, ok := e.keyset.heals[h]; ok {
 		return d, !e.ring.Flagged(d)
 	}
-	for _, s := range e.epochs {
+	for _, s := range e.byGen {
 		if s.header.Core.Inline() {
 			continue
 		}
@@ -408,7 +408,7 @@ func (e *Engine) nextKEM() (next Time) {
 
 // laneListed says whether an epoch whose keys are held has the lane.
 func (e *Engine) laneListed(lane protocol.LanePublic) bool {
-	for _, s := range e.epochs {
+	for _, s := range e.byGen {
 		if s.keys != nil && slices.Contains(s.header.Core.Lanes, lane) {
 			return true
 		}

@@ -72,7 +72,7 @@ func pageAddress(s *epochState, index int) protocol.MailboxID {
 // organiser's device lacks: it keeps all of them, for others and for audits.
 func (e *Engine) wantPages() (bool, error) {
 	all := e.organises()
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		n := s.header.Pages()
 		if n == 0 || s.paged && (s.allPages || !all || !s.accepted) {
 			continue
@@ -237,7 +237,7 @@ func (e *Engine) eraseOldPages() {
 	if e.asOrganiser() == nil {
 		return
 	}
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		if s.header.Pages() > 0 && s.covered != 0 && (s.keys != nil || s.erased) && !e.inUse(s) {
 			e.dropPages(s, false)
 		}

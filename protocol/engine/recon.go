@@ -42,7 +42,7 @@ type reconBody struct {
 // keptEpochs lists the epochs whose keys are held, newest first.
 func (e *Engine) keptEpochs() []*epochState {
 	var list []*epochState
-	for _, s := range e.epochs {
+	for _, s := range e.byGen {
 		if s.keys != nil {
 			list = append(list, s)
 		}
@@ -206,7 +206,7 @@ func (e *Engine) onNone(p *peer, body []byte) bool {
 }
 
 func (e *Engine) epochByTag(tag [16]byte) *epochState {
-	for _, s := range e.epochs {
+	for _, s := range e.byGen {
 		if s.keys != nil && s.tag == tag {
 			return s
 		}

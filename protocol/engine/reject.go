@@ -69,7 +69,7 @@ func (e *Engine) rejectIfDue() (bool, error) {
 			return false, err
 		}
 	}
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		id := s.header.ID()
 		x, ok := r.due[id]
 		if !ok || e.now < x.at {
@@ -92,7 +92,7 @@ func (e *Engine) planRejections() error {
 	if !e.organises() || e.frozen || e.authority.alarm || !e.canSign() {
 		return nil
 	}
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		if !e.mattersNow(s) {
 			continue
 		}

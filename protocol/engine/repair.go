@@ -35,9 +35,7 @@ type repair struct {
 
 // newestGiven is the newest epoch here, but one, that a device got; nil: none.
 func (e *Engine) newestGiven(d identity.DeviceID, but *epochState) *epochState {
-	kept := e.sortedEpochs()
-	slices.Reverse(kept)
-	for _, s := range kept {
+	for _, s := range slices.Backward(e.byGen) {
 		if s != but && s.keys != nil && s.accepted && e.given(s, d) {
 			return s
 		}
@@ -307,7 +305,7 @@ func (e *Engine) takeReBox() (bool, error) {
 	}
 	e.repair.look = false
 	did := false
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		for _, n := range e.held.ofEpoch(s.header.ID(), func(n entry) bool { return n.kind == protocol.KindReBox }) {
 			if e.repair.opened[n.id] {
 				continue
@@ -425,7 +423,7 @@ func (e *Engine) enterByReBox(r *epoch.ReBox) (bool, error) {
 		}
 		if s == nil {
 			s = &epochState{header: h, frame: we.Header, arrived: e.now}
-			e.epochs[h.ID()] = s
+			e.keepEpoch(s)
 		}
 		e.adopt(s, keys)
 		for _, d := range keys.Senders() {

@@ -48,7 +48,7 @@ func (e *Engine) given(s *epochState, d identity.DeviceID) bool {
 func (e *Engine) passedOver() map[identity.DeviceID][]protocol.EpochID {
 	out := map[identity.DeviceID][]protocol.EpochID{}
 	now := e.log.Resolve().Boxed()
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		if !s.accepted || s.keys == nil {
 			continue
 		}

@@ -223,7 +223,7 @@ func (e *Engine) twins() (list [][2]*epochState) {
 	}
 	first := map[place]*epochState{}
 	twice := map[place]bool{}
-	for _, s := range e.sortedEpochs() {
+	for _, s := range e.byGen {
 		at := place{s.header.Device, s.header.Core.Seq}
 		switch {
 		case first[at] == nil:

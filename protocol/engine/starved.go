@@ -48,7 +48,7 @@ func (e *Engine) starved() *epochState {
 		return nil
 	}
 	used := e.epochs[e.sending]
-	for _, s := range slices.Backward(e.sortedEpochs()) {
+	for _, s := range slices.Backward(e.byGen) {
 		id := s.header.ID()
 		if used != nil && (used.goesBefore(s) || !s.goesBefore(used) && bytes.Compare(s.id(), used.id()) > 0) {
 			continue // nobody who has the one in which this device sends prefers it

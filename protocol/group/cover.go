@@ -18,7 +18,7 @@ func (l *Log) holders(heads []protocol.OpID) []identity.DeviceID {
 	if then == now {
 		return now.Boxed()
 	}
-	list := then.Boxed()
+	list := slices.Clone(then.Boxed())
 	before := l.closure(heads)
 	operators := slices.Concat(then.Operators(), now.Operators())
 	for i := range l.nodes {

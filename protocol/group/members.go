@@ -74,6 +74,8 @@ func (r *resolver) roster() *Roster {
 		}
 	}
 	out.removals = r.removals()
+	out.boxed = out.devicesOf(func(m *Member, _ Device) bool { return !m.Suspended })
+	out.operators = out.devicesOf(func(m *Member, d Device) bool { return !m.Suspended && d.Operating })
 	return out
 }
 

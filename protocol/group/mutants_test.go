@@ -84,7 +84,7 @@ var mutants = []struct{ name, file, old, new string }{
 	{"removed device adds devices", "devices.go", "for _, list := range [][]int{r.removes[m], r.drops[d]} {", "for _, list := range [][]int{r.removes[m]} {"},
 	{"removed member removes devices", "devices.go", "for _, list := range [][]int{r.removes[m], r.drops[d]} {", "for _, list := range [][]int{r.drops[d]} {"},
 	{"claim against an add", "devices.go", "if void[d] || known && k != (owner{c.Device, c.Member}) {", "if void[d] || known && k == (owner{}) {"},
-	{"suspended is boxed", "standing.go", "func(m *Member, _ Device) bool { return !m.Suspended })", "func(m *Member, _ Device) bool { return true })"},
+	{"suspended is boxed", "members.go", "func(m *Member, _ Device) bool { return !m.Suspended })", "func(m *Member, _ Device) bool { return true })"},
 	{"newcomers hold nothing", "cover.go", "list = append(list, d)\n\t\t\t}\n\t\tcase AddDevice:", "_ = d\n\t\t\t}\n\t\tcase AddDevice:"},
 	{"outsiders uncover", "cover.go", "if slices.Contains(operators, n.frame.Device) || slices.Contains(now.resolver.addsOf[d], i) {", "if operators != nil || now != nil {"},
 	{"answers without cause", "cover.go", "if _, in := slices.BinarySearchFunc(boxed, d, compareDevices); !in || now.everSuspended(d) {", "if in || !in {"},

@@ -64,6 +64,8 @@ type Roster struct {
 	members  map[identity.MemberID]int
 	devices  map[identity.DeviceID]int
 	removals []protocol.OpID
+
+	boxed, operators []identity.DeviceID
 }
 
 // rosterCache keeps what was resolved. A roster depends on its heads alone, so

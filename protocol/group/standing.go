@@ -151,15 +151,12 @@ func (a *authority) returns(i int, saw func(int) bool) bool {
 }
 
 // Boxed returns the devices to which an epoch is boxed, sorted: the effective
-// ones of members who are not suspended.
-func (r *Roster) Boxed() []identity.DeviceID {
-	return r.devicesOf(func(m *Member, _ Device) bool { return !m.Suspended })
-}
+// ones of members who are not suspended. The caller must not change the list.
+func (r *Roster) Boxed() []identity.DeviceID { return r.boxed }
 
-// Operators returns the operating devices of organisers who are not suspended, sorted.
-func (r *Roster) Operators() []identity.DeviceID {
-	return r.devicesOf(func(m *Member, d Device) bool { return !m.Suspended && d.Operating })
-}
+// Operators returns the operating devices of organisers who are not suspended,
+// sorted. The caller must not change the list.
+func (r *Roster) Operators() []identity.DeviceID { return r.operators }
 
 func (r *Roster) devicesOf(want func(*Member, Device) bool) []identity.DeviceID {
 	var out []identity.DeviceID
