@@ -84,11 +84,12 @@ func (e *Engine) onGive(p *peer, envelope []byte) bool {
 	}
 	id := protocol.IDOf(envelope)
 	e.answered(p, id)
-	if e.wants[id] == nil {
+	w := e.wants[id]
+	if w == nil {
 		return true // came by another way, or never asked for: nothing unasked is taken
 	}
 	delete(e.wants, id)
-	switch e.take(envelope) {
+	switch e.take(envelope, w.hinted) {
 	case protocol.Reject:
 		return false
 	case protocol.Ignore:

@@ -25,7 +25,7 @@ const maxMissed = 48 << 10
 type repair struct {
 	due    Time                     // when whoever is stranded is brought back; 0: nobody is
 	again  Time                     // when it is looked whether what others did was enough; 0: not
-	seen   map[protocol.EpochID]int // ReBoxes under an epoch when that was planned
+	fresh  map[protocol.EpochID]int // ReBoxes that were made under an epoch since that was planned
 	at     uint64
 	served map[senderKey]handed // what this device handed over, or left to others
 	look   bool                 // a ReBox, or a piece of one, came
@@ -82,7 +82,7 @@ func (e *Engine) reboxIfDue() (bool, error) {
 	e.repair.at, e.repair.again = e.version, 0
 	list := e.stranded()
 	if len(list) == 0 {
-		e.repair.due = 0
+		e.repair.due, e.repair.fresh = 0, nil
 		return false, nil
 	}
 	if e.repair.due == 0 {
@@ -90,23 +90,14 @@ func (e *Engine) reboxIfDue() (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		e.repair.due, e.repair.seen = e.now+Time(wait), map[protocol.EpochID]int{}
-		for _, s := range list {
-			e.repair.seen[s.header.ID()] = e.reboxes(s.header.ID())
-		}
+		e.repair.due, e.repair.fresh = e.now+Time(wait), map[protocol.EpochID]int{}
 		return false, nil
 	}
 	if e.now < e.repair.due {
 		return false, nil
 	}
-	e.repair.due = 0
-	fresh := map[protocol.EpochID]int{}
-	for _, s := range list {
-		id := s.header.ID()
-		if seen, planned := e.repair.seen[id]; planned {
-			fresh[id] = e.reboxes(id) - seen
-		}
-	}
+	fresh := e.repair.fresh
+	e.repair.due, e.repair.fresh = 0, nil
 	for _, d := range sortedDevices(list) {
 		id := list[d].header.ID()
 		others := fresh[id] > 0
@@ -121,11 +112,6 @@ func (e *Engine) reboxIfDue() (bool, error) {
 		}
 	}
 	return true, nil
-}
-
-// reboxes counts the ReBoxes under an epoch, where the stranded look.
-func (e *Engine) reboxes(id protocol.EpochID) int {
-	return len(e.held.ofEpoch(id, func(n entry) bool { return n.kind == protocol.KindReBox }))
 }
 
 func sortedDevices(list map[identity.DeviceID]*epochState) []identity.DeviceID {
