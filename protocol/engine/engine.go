@@ -170,8 +170,7 @@ func (e *Engine) Step(now Time, in Input) error {
 // possible is done, what is due is done.
 func (e *Engine) settle() error {
 	if e.join != nil {
-		e.tickPeers()
-		return nil
+		return e.tickPeers()
 	}
 	for changed := true; changed; {
 		changed = false
@@ -198,8 +197,7 @@ func (e *Engine) settle() error {
 	if err := e.tickExpiry(); err != nil {
 		return err
 	}
-	e.tickPeers()
-	return nil
+	return e.tickPeers()
 }
 
 // Ready returns what is to be done, in the order of its fields. It is empty

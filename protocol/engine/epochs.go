@@ -52,9 +52,11 @@ func (e *Engine) applyHeader(f protocol.Frame) (protocol.Verdict, error) {
 	roster, ok := e.log.At(h.Core.GovHeads)
 	pending, aside := e.issuedBy(h.Core.Issuer)
 	switch {
-	case ok && !mayIssue(roster, h), h.Core.ByAuthor() && !e.authoredRoom(h), aside >= maxAside:
+	case ok && !mayIssue(roster, h), h.Core.ByAuthor() && !e.authoredRoom(h):
 		return protocol.Ignore, nil
-	case !ok && !mayIssue(e.log.Resolve(), h), pending >= maxPending:
+	case !ok && !mayIssue(e.log.Resolve(), h), pending >= maxPending, aside >= maxAside:
+		// Who comes back lacks the keys by which he would see that those that came
+		// first lead on.
 		return protocol.Accept, errUnjudged
 	}
 	if _, err := h.CheckGen(e.genOf); err != nil {

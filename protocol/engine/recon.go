@@ -19,7 +19,11 @@ var (
 )
 
 // maxReconTags is how many epochs one link reconciles in one round: see keptByUse.
-const maxReconTags = 16
+// In every round but the first all but reconAlways of them are drawn.
+const (
+	maxReconTags = 16
+	reconAlways  = 2
+)
 
 // reconItem is an envelope in the set of its epoch: day and id.
 func reconItem(n entry) recon.Item { return recon.Item{Time: uint64(n.day), ID: n.id} }
@@ -76,17 +80,35 @@ func (e *Engine) keptByUse() []*epochState {
 	return list
 }
 
-// reconcileAll opens a session for each kept epoch.
+// reconcileAll opens sessions for the kept epochs that matter most.
 func (e *Engine) reconcileAll(p *peer) {
 	p.recEach = reconFirst
 	p.nextRec = e.now + p.recEach
 	e.askNames(p)
-	for i, s := range e.keptByUse() {
-		if i == maxReconTags {
-			break
-		}
+	list := e.keptByUse()
+	for _, s := range list[:min(len(list), maxReconTags)] {
 		e.reconcile(p, s)
 	}
+}
+
+// reconcileMore opens sessions again. Where more epochs are kept than a round has
+// room for it begins anywhere among them: somebody may hold a message of long ago
+// that nobody else has.
+func (e *Engine) reconcileMore(p *peer) error {
+	list := e.keptByUse()
+	if len(list) > maxReconTags {
+		rest := list[reconAlways:]
+		at, err := e.randomBelow(int64(len(rest)))
+		if err != nil {
+			return err
+		}
+		list = slices.Concat(list[:reconAlways], rest[at:], rest[:at])
+	}
+	e.askNames(p)
+	for _, s := range list[:min(len(list), maxReconTags)] {
+		e.reconcile(p, s)
+	}
+	return nil
 }
 
 func (e *Engine) reconcile(p *peer, s *epochState) {
@@ -224,10 +246,10 @@ func (e *Engine) reconcileNew(s *epochState) {
 
 // tickPeers does what is due on the links, and closes those that have done
 // their work under a superseded epoch.
-func (e *Engine) tickPeers() {
+func (e *Engine) tickPeers() error {
 	if e.join != nil {
 		e.joinTick()
-		return
+		return nil
 	}
 	e.dueWants()
 	e.parting()
@@ -235,10 +257,11 @@ func (e *Engine) tickPeers() {
 	e.handOn()
 	for _, p := range e.sortedPeers() {
 		if p.dialled && p.class == ClassMember && !p.old && p.nextRec != 0 && e.now >= p.nextRec {
-			each := min(p.recEach*2, reconLast)
-			e.reconcileAll(p)
-			p.recEach = each
-			p.nextRec = e.now + each
+			p.recEach = min(p.recEach*2, reconLast)
+			p.nextRec = e.now + p.recEach
+			if err := e.reconcileMore(p); err != nil {
+				return err
+			}
 		}
 	}
 	for _, p := range e.sortedPeers() {
@@ -247,4 +270,5 @@ func (e *Engine) tickPeers() {
 			e.ready.Close = append(e.ready.Close, p.id)
 		}
 	}
+	return nil
 }

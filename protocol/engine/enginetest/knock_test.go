@@ -117,6 +117,9 @@ func TestKnockingIsMetWithSilence(t *testing.T) {
 	}
 	refused := w.Counts["refused"]
 	w.pass(t, 31)
+	dia.Stop()
+	w.Now += engine.Seconds(daySeconds)
+	must(t, dia.Start())
 	must(t, w.Run(engine.Seconds(60)))
 	if len(dia.gate.Dial) > 0 || dia.epoch() >= ana.epoch() {
 		t.Error("it does not give up")

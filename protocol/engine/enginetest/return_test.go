@@ -212,3 +212,51 @@ func TestLateWelcome(t *testing.T) {
 	ana.sees(t, true, "enfin")
 	must(t, w.Check())
 }
+
+// Each half of a group renews its keys each day for three weeks without the other.
+// What was said on the first day reaches the other half, though it lies in the oldest
+// of more epochs than are compared at once; and whoever was off all the time is
+// brought past more epochs than are taken in before they can be judged.
+func TestApartForWeeks(t *testing.T) {
+	w, ana, ben, cam := organised(t)
+	for _, n := range []*Node{ana, ben} {
+		n.policy(t, func(p *group.Policy) { p.PeriodDays = 1 })
+		must(t, w.Run(engine.Seconds(60)))
+	}
+	dia, eve := w.Add("Dia"), w.Add("Eve")
+	link, err := ana.Invite(engine.InviteParams{Uses: 2, AutoApprove: true})
+	must(t, err)
+	must(t, dia.Join(link))
+	must(t, eve.Join(link))
+	must(t, w.Run(engine.Seconds(600)))
+	for _, n := range []*Node{ana, ben} {
+		for _, x := range []*Node{cam, dia} {
+			w.Cut(n, x)
+			w.Cut(x, n)
+		}
+	}
+	eve.Stop()
+	must(t, cam.Post("de loin", "Corps.", 40*daySeconds))
+	w.pass(t, 21, eve)
+	dia.sees(t, true, "de loin")
+	ana.sees(t, false, "de loin")
+	if ana.epoch() < 20 || cam.epoch() < 20 {
+		t.Fatalf("ana is at epoch %d, cam at %d", ana.epoch(), cam.epoch())
+	}
+	for _, n := range []*Node{cam, dia} { // eve meets one half first
+		w.Cut(n, eve)
+		w.Cut(eve, n)
+	}
+	must(t, eve.Start())
+	must(t, w.Run(engine.Seconds(300)))
+	if eve.epoch() != ana.epoch() || eve.Engine.Waiting() {
+		t.Errorf("eve is at epoch %d, ana at %d", eve.epoch(), ana.epoch())
+	}
+	clear(w.cuts)
+	must(t, w.Run(engine.Seconds(3600)))
+	for _, n := range []*Node{ana, ben, eve} {
+		n.sees(t, true, "de loin")
+	}
+	w.pass(t, 2)
+	must(t, w.Check())
+}
