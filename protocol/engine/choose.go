@@ -47,6 +47,12 @@ func (e *Engine) chooseSending() (bool, error) {
 	if e.frozen {
 		return true, nil
 	}
+	if err := e.repeatIn(best); err != nil {
+		return false, err
+	}
+	if err := e.bridge(best); err != nil {
+		return false, err
+	}
 	// Newer keys may have been told in an older epoch, before this one was known here.
 	return true, e.sealNewer(best, best, e.self.deviceID)
 }

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"errors"
+	"math"
 	"slices"
 
 	"github.com/palabre-app/palabre/identity"
@@ -44,6 +46,25 @@ func (e *Engine) depositHeader(parent, s *epochState) error {
 	n := entry{epoch: parent.header.ID(), day: day, id: protocol.IDOf(envelope), kind: protocol.KindEpoch, item: [16]byte(item[:16])}
 	e.keep(n, envelope)
 	e.announce(n)
+	return nil
+}
+
+// bridge puts a header under those parents which its issuer could not open: whoever
+// has nothing else finds it there. All who can do so seal the same.
+func (e *Engine) bridge(s *epochState) error {
+	id, day := s.header.ID(), protocol.DayOf(s.header.Core.CreatedAt)
+	for _, p := range e.parentsOf(s) {
+		if p.keys == nil || e.given(p, s.header.Device) || day < firstDay(p) || day > p.openTo || e.held.hasItem(p.header.ID(), protocol.ItemID(id), false) {
+			continue
+		}
+		f, err := protocol.ParseFrame(s.frame)
+		if err != nil {
+			return err
+		}
+		if err := e.sealFrame(p.header.ID(), day, f, 0); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -113,22 +134,14 @@ func (e *Engine) laneUnder(parent *epochState) *epoch.Mailbox {
 	return nil
 }
 
-// sealAgain seals under a new epoch the operations that the heads of some parent
-// do not cover and, where somebody was not given all of the parents, the keys that
+// sealAgain seals under a new epoch of this device the operations that the heads of
+// some parent do not cover and, where somebody was not given all of the parents, the keys that
 // are kept of each device: so that nobody is blocked by something sealed under an
 // epoch that he never had. Keys that all can find are not repeated: every epoch
 // would carry those of all before it.
 func (e *Engine) sealAgain(s *epochState, recipients []epoch.Recipient, parents []*epochState) error {
-	for _, p := range parents {
-		ops, err := e.log.Between(p.header.Core.GovHeads, s.header.Core.GovHeads)
-		if err != nil {
-			return err
-		}
-		for _, f := range ops {
-			if err := e.sealOp(s, f); err != nil {
-				return err
-			}
-		}
+	if err := e.repeatOps(s, parents, math.MaxInt); err != nil {
+		return err
 	}
 	if !s.header.Core.Inline() {
 		return nil
@@ -177,9 +190,69 @@ func (e *Engine) sealNewer(s, in *epochState, d identity.DeviceID) error {
 	return nil
 }
 
+// maxRepeated bounds the operations that a device seals again into an epoch of
+// another one, so that nobody can have all others fill their disks.
+const maxRepeated = 256
+
+// repeatIn seals into an epoch to which this device moves what its issuer seals
+// again there, as far as it is held here: an envelope follows from the epoch and
+// what is in it, so what all have is not sent again. The rest is fetched.
+func (e *Engine) repeatIn(s *epochState) error {
+	if day := protocol.DayOf(s.header.Core.CreatedAt); day < firstDay(s) || day > s.openTo {
+		return nil
+	}
+	return e.repeatOps(s, e.parentsOf(s), maxRepeated)
+}
+
+// repeatOps seals into an epoch, in the mailbox of the day on which it was made,
+// the operations that the heads of some parent do not cover, and tells nobody: who
+// lacks one learns of it when epochs are compared.
+func (e *Engine) repeatOps(s *epochState, parents []*epochState, room int) error {
+	day := protocol.DayOf(s.header.Core.CreatedAt)
+	for _, p := range parents {
+		ops, err := e.log.Between(p.header.Core.GovHeads, s.header.Core.GovHeads)
+		if errors.Is(err, group.ErrUnknownHead) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		ops = ops[:min(len(ops), room)]
+		room -= len(ops)
+		for _, op := range ops {
+			for _, f := range e.withKeys(s, op) {
+				if _, _, err := e.putIn(s.header.ID(), day, f, 0); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// parentsOf lists the parents of an epoch that are known here.
+func (e *Engine) parentsOf(s *epochState) []*epochState {
+	var list []*epochState
+	for _, id := range s.header.Core.Parents {
+		if p := e.epochs[id]; p != nil {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
 // sealOp seals an operation into an epoch, and the keys of the device that it
 // adds: they were told under the epoch in which its adder was.
 func (e *Engine) sealOp(s *epochState, f protocol.Frame) error {
+	for _, f := range e.withKeys(s, f) {
+		if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withKeys is an operation, and the keys of the device that it adds.
+func (e *Engine) withKeys(s *epochState, f protocol.Frame) []protocol.Frame {
 	frames := []protocol.Frame{f}
 	_, payload, _ := e.log.Op(protocol.OpID(f.ID(e.id)))
 	var added protocol.ItemID
@@ -196,12 +269,7 @@ func (e *Engine) sealOp(s *epochState, f protocol.Frame) error {
 			}
 		}
 	}
-	for _, f := range frames {
-		if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
-			return err
-		}
-	}
-	return nil
+	return frames
 }
 
 // sealKeptKeys seals under a new epoch the kept updates of each device, and what

@@ -128,7 +128,8 @@ func (e *Engine) draining() bool {
 // handOver tells a link that is behind what it needs to catch up: headers,
 // operations and keys of all kept epochs in order of generation, so that each
 // header opens the mailboxes of what follows. Of those before the link's epoch
-// only what led elsewhere is told: the other side has the rest.
+// only what led elsewhere is told: the other side has the rest. What lies under the
+// link's epoch is not named again under others.
 func (e *Engine) handOver(p *peer) {
 	from := e.epochs[protocol.EpochID(p.tag)]
 	if from == nil {
@@ -150,7 +151,9 @@ func (e *Engine) handOver(p *peer) {
 			wanted = entry.isKey // each builds on the one before, which may lie under an older epoch
 		}
 		for _, n := range e.held.ofEpoch(s.header.ID(), wanted) {
-			ids = append(ids, n.id)
+			if _, there := e.held.byItem[itemKey{from.header.ID(), n.item, false}]; !there || s == from {
+				ids = append(ids, n.id)
+			}
 		}
 	}
 	e.sendIDs(p, msgHave, ids)

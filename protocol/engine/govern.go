@@ -196,8 +196,7 @@ func (e *Engine) keepUnsent(item protocol.ItemID) {
 	if !ok {
 		return
 	}
-	e.held.unsent[id] = true
-	e.put(tableUnsent, id[:], []byte{1}, 0)
+	e.notTaken(e.held.byID[id])
 }
 
 // partFor is how long a link must live on after a departure was given on it for

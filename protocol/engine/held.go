@@ -124,12 +124,10 @@ func (e *Engine) keep(n entry, envelope []byte) {
 	delete(e.wants, n.id)
 }
 
-// keepOwn stores an envelope of this device's own making and announces it.
-func (e *Engine) keepOwn(n entry, envelope []byte) {
-	e.keep(n, envelope)
+// notTaken notes that nobody else holds an own envelope yet.
+func (e *Engine) notTaken(n entry) {
 	e.held.unsent[n.id] = true
 	e.put(tableUnsent, n.id[:], []byte{1}, n.shred)
-	e.announce(n)
 }
 
 // taken notes, for good, that somebody else holds an own envelope.

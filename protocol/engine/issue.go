@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -17,8 +18,9 @@ type plans struct {
 	now   bool // this device signed the removal: no waiting for others
 	// over is the author's epoch over which this device, an organiser's, issued.
 	over  protocol.EpochID
-	rekey bool // the newest own KEM key was used
-	heal  bool // the next own KEM key asks for the next epoch
+	past  protocol.EpochID // the epoch of others, without a box here, that it followed
+	rekey bool             // the newest own KEM key was used
+	heal  bool             // the next own KEM key asks for the next epoch
 	// issued is how many operations were held when this device issued last; 0: it
 	// has not since it was opened.
 	issued int
@@ -80,6 +82,9 @@ func (e *Engine) needsEpoch() (bool, error) {
 		// One that this device cannot send in by these operations is not followed by
 		// another one like it.
 		return e.planned.issued != e.log.Len() || e.now >= e.periodOver(), nil
+	}
+	if x := e.passedBy(); x != nil && e.planned.past != x.header.ID() {
+		return true, nil
 	}
 	s := e.epochs[e.sending]
 	if s.header.Core.ByAuthor() && e.planned.over != e.sending {
@@ -155,6 +160,9 @@ func (e *Engine) issue() (bool, error) {
 	if e.ownLane() == (protocol.LanePublic{}) {
 		return false, nil
 	}
+	if x := e.passedBy(); x != nil {
+		e.planned.past = x.header.ID()
+	}
 	d, parents, err := e.draftEpoch()
 	if err != nil || len(parents) == 0 && len(e.epochs) > 0 {
 		return false, err // with nothing to build on it would be a second beginning
@@ -176,15 +184,16 @@ func (e *Engine) issue() (bool, error) {
 		return false, err
 	}
 	e.usedKEM(len(e.private) - 1) // the header has a box for it, too
-	for _, p := range parents {
+	open := slices.DeleteFunc(slices.Clone(parents), func(p *epochState) bool { return p.keys == nil })
+	for _, p := range open {
 		if err := e.depositHeader(p, s); err != nil {
 			return false, err
 		}
 	}
-	if err := e.depositForReturning(s, d.Recipients, parents); err != nil {
+	if err := e.depositForReturning(s, d.Recipients, open); err != nil {
 		return false, err
 	}
-	if err := e.depositForStarved(s, parents); err != nil {
+	if err := e.depositForStarved(s, open); err != nil {
 		return false, err
 	}
 	if _, err := e.acceptEpochs(); err != nil {
@@ -195,11 +204,40 @@ func (e *Engine) issue() (bool, error) {
 }
 
 // parents lists what the next epoch follows, the highest generations. An epoch that
-// was issued while this device was out cannot be opened, and what it follows counts.
+// was issued while this device was out cannot be opened, and what it follows counts;
+// but one that the others send in must be followed, and what follows it must do more
+// than each that it follows.
 func (e *Engine) parents() []*epochState {
 	tips := e.tips()
 	list := slices.DeleteFunc(e.tipsHeld(), func(s *epochState) bool { return e.leftFarBehind(s, tips) })
+	if x := e.passedBy(); x != nil {
+		list = slices.DeleteFunc(list, func(s *epochState) bool {
+			return s.header.Core.Gen > x.header.Core.Gen || !e.log.Answers(e.log.Heads(), s.header.Core.GovHeads)
+		})
+		list = append(list, x)
+	}
 	return list[max(0, len(list)-protocol.MaxEpochParents):]
+}
+
+// passedBy is the epoch that the others send in although this organiser's device,
+// which has a place in the group by now, was to have no box in it: whoever issued it
+// did not know that yet. nil: none.
+func (e *Engine) passedBy() *epochState {
+	if !e.organises() {
+		return nil
+	}
+	used := e.epochs[e.sending]
+	for _, s := range slices.Backward(e.byGen) {
+		switch {
+		case used != nil && s.header.Core.Gen < used.header.Core.Gen:
+			return nil
+		case s.keys != nil || s.erased || !s.accepted || s.header.Core.ByAuthor():
+		case used != nil && !s.goesBefore(used) && bytes.Compare(s.id(), used.id()) > 0:
+		case !e.given(s, e.self.deviceID) && e.sound(s) && e.covers(s) && e.log.Answers(e.log.Heads(), s.header.Core.GovHeads):
+			return s
+		}
+	}
+	return nil
 }
 
 // draftEpoch lists what the next epoch says: every effective device with its

@@ -341,24 +341,31 @@ func (e *Engine) sealIn(in protocol.EpochID, d feed.Draft) (protocol.ContentID, 
 // sealFrame puts a frame of this device, or one that it passes on, into an
 // epoch's common mailbox of a day, unless it is there already.
 func (e *Engine) sealFrame(id protocol.EpochID, day protocol.Day, f protocol.Frame, shred protocol.Day) error {
-	item := f.ID(e.id)
-	if e.held.hasItem(id, item, false) {
-		return nil
-	}
-	s := e.epochs[id]
-	envelope, err := e.common(s, day).Seal(f.Marshal())
-	if err != nil {
+	n, put, err := e.putIn(id, day, f, shred)
+	if err != nil || !put {
 		return err
 	}
-	n := entry{epoch: id, day: day, id: protocol.IDOf(envelope), kind: f.Kind, item: [16]byte(item[:16]), shred: shred}
-	e.charge(id, f, len(envelope))
 	if f.Device == e.self.deviceID && f.Kind == protocol.KindMessage {
-		e.keepOwn(n, envelope)
-	} else {
-		e.keep(n, envelope)
-		e.announce(n)
+		e.notTaken(n)
 	}
+	e.announce(n)
 	return nil
+}
+
+// putIn is sealFrame, and tells nobody. Put: it was not there yet.
+func (e *Engine) putIn(id protocol.EpochID, day protocol.Day, f protocol.Frame, shred protocol.Day) (n entry, put bool, err error) {
+	item := f.ID(e.id)
+	if e.held.hasItem(id, item, false) {
+		return entry{}, false, nil
+	}
+	envelope, err := e.common(e.epochs[id], day).Seal(f.Marshal())
+	if err != nil {
+		return entry{}, false, err
+	}
+	n = entry{epoch: id, day: day, id: protocol.IDOf(envelope), kind: f.Kind, item: [16]byte(item[:16]), shred: shred}
+	e.charge(id, f, len(envelope))
+	e.keep(n, envelope)
+	return n, true, nil
 }
 
 // dated is the time that a message gets in an epoch: its own, unless the epoch has

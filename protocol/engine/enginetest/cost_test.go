@@ -44,7 +44,8 @@ func costGroup(t testing.TB, n int) (w *World, organiser *Node, readers []*Node,
 type meter struct {
 	w     *World
 	came  map[*Node]map[protocol.EnvelopeID]bool
-	made  map[*Node]map[string]int // bytes by kind
+	made  map[*Node]map[string]int              // bytes by kind
+	ops   map[*Node]map[protocol.EnvelopeID]int // bytes of operations that it sealed and gave to nobody yet: others may seal the same
 	given map[*Node]map[string]int
 	lines map[*Node]int // bytes of all messages to it
 	keys  map[*Node]int // bytes of messages with keys for organisers from it
@@ -54,9 +55,9 @@ type meter struct {
 const tableOfPages = 20
 
 func measure(w *World) *meter {
-	m := &meter{w: w, came: map[*Node]map[protocol.EnvelopeID]bool{}, made: map[*Node]map[string]int{}, given: map[*Node]map[string]int{}, lines: map[*Node]int{}, keys: map[*Node]int{}}
+	m := &meter{w: w, came: map[*Node]map[protocol.EnvelopeID]bool{}, made: map[*Node]map[string]int{}, ops: map[*Node]map[protocol.EnvelopeID]int{}, given: map[*Node]map[string]int{}, lines: map[*Node]int{}, keys: map[*Node]int{}}
 	for _, n := range w.nodes {
-		m.came[n], m.made[n], m.given[n] = map[protocol.EnvelopeID]bool{}, map[string]int{}, map[string]int{}
+		m.watch(n)
 	}
 	w.spent = map[*Node]time.Duration{}
 	w.tap = func(from, to *Node, data []byte) bool {
@@ -65,7 +66,10 @@ func measure(w *World) *meter {
 			m.keys[from] += len(data)
 		}
 		if data[0] == messageGive && m.came[to] != nil {
-			m.came[to][protocol.IDOf(data[1:])] = true
+			id := protocol.IDOf(data[1:])
+			m.came[to][id] = true
+			m.made[from][kindOfOps] += m.ops[from][id]
+			delete(m.ops[from], id)
 		}
 		return true
 	}
@@ -82,14 +86,24 @@ func measure(w *World) *meter {
 			if kind == "kind 8" && n == w.nodes[0] {
 				continue // of a large group's device, not in an envelope: it was not made here
 			}
-			into := m.made[n]
-			if m.came[n][protocol.IDOf(r.Value)] {
-				into = m.given[n]
+			id := protocol.IDOf(r.Value)
+			switch {
+			case m.came[n][id]:
+				m.given[n][kind] += len(r.Value)
+			case kind == kindOfOps:
+				m.ops[n][id] = len(r.Value)
+			default:
+				m.made[n][kind] += len(r.Value)
 			}
-			into[kind] += len(r.Value)
 		}
 	}
 	return m
+}
+
+const kindOfOps = "kind 1"
+
+func (m *meter) watch(n *Node) {
+	m.came[n], m.made[n], m.ops[n], m.given[n] = map[protocol.EnvelopeID]bool{}, map[string]int{}, map[protocol.EnvelopeID]int{}, map[string]int{}
 }
 
 func (m *meter) stop() {
@@ -132,10 +146,6 @@ func (m *meter) costs(name string, organiser, reader *Node) costs {
 // costOf measures an addition, a removal and a rekey in a group of n devices.
 func costOf(t testing.TB, n int) []costs {
 	w, organiser, readers, off := costGroup(t, n)
-	link, err := organiser.Invite(engine.InviteParams{AutoApprove: true})
-	must(t, err)
-	must(t, w.Run(engine.Seconds(60)))
-
 	var out []costs
 	m := measure(w)
 	must(t, organiser.removeAbsent(off[0]))
@@ -150,9 +160,13 @@ func costOf(t testing.TB, n int) []costs {
 	c.command, c.opened = command, opened
 	out = append(out, c)
 
+	// A link made before the removal would let nobody in by itself.
+	link, err := organiser.Invite(engine.InviteParams{AutoApprove: true})
+	must(t, err)
+	must(t, w.Run(engine.Seconds(60)))
 	m = measure(w)
 	x := w.Add("newcomer")
-	m.came[x], m.made[x], m.given[x] = map[protocol.EnvelopeID]bool{}, map[string]int{}, map[string]int{}
+	m.watch(x)
 	must(t, x.Join(link))
 	for i := 0; x.joined == 0; i++ {
 		if i == 1_000 {
