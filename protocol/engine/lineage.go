@@ -35,9 +35,9 @@ func (e *Engine) lines() *lineage {
 }
 
 // justified is the rule that keeps one issuer from moving everybody at will:
-// for each epoch that it builds on the epoch leaves somebody out who is out, takes
-// an operating device in, answers a heal, or is an organiser's after an author's,
-// where that one does not; or the period is over. The epoch that was chosen last stays justified.
+// for each epoch that it builds on the epoch leaves somebody out, takes an operating
+// device in, answers a heal, or is an organiser's after an author's, where that one
+// does not; or the period is over. What is said later takes no reason away. The epoch that was chosen last stays justified.
 func (e *Engine) justified(s *epochState) bool {
 	id := s.header.ID()
 	if s.header.Core.Gen == 0 || id == e.lastOps {

@@ -13,8 +13,12 @@ import (
 // operating device: nobody else could have handed a Welcome out in good faith, and
 // whoever is out of the epoch cannot make it look unsafe by adding.
 func (l *Log) holders(heads []protocol.OpID) []identity.DeviceID {
+	return l.holdersAt(heads, l.Resolve(), func(int) bool { return true })
+}
+
+// holdersAt is holders by the operations that are known, of which now is the roster.
+func (l *Log) holdersAt(heads []protocol.OpID, now *Roster, known func(int) bool) []identity.DeviceID {
 	then, _ := l.At(heads)
-	now := l.Resolve()
 	if then == now {
 		return now.Boxed()
 	}
@@ -23,7 +27,7 @@ func (l *Log) holders(heads []protocol.OpID) []identity.DeviceID {
 	operators := slices.Concat(then.Operators(), now.Operators())
 	for i := range l.nodes {
 		n := &l.nodes[i]
-		if before.has(i) {
+		if before.has(i) || !known(i) {
 			continue
 		}
 		switch n.payload.(type) {
@@ -77,47 +81,39 @@ func (l *Log) Uncovered(heads []protocol.OpID) ([]identity.DeviceID, bool) {
 
 // Answers says whether an epoch with these gov_heads does what one with the
 // parent's does not: it leaves out a device that is out, or takes in an operating
-// device (spec 40 section 6.8). Heads that the log lacks give false.
+// device (spec 40 section 6.8). It is judged by the heads and their past alone, so
+// what somebody says later changes nothing. False where the log lacks heads, or where
+// the parent's are not among these and their past.
 func (l *Log) Answers(heads, parent []protocol.OpID) bool {
-	mine, ok := l.At(heads)
-	before, ok2 := l.At(parent)
-	if !ok || !ok2 {
-		return false
-	}
 	if l.LeavesOut(heads, parent) {
 		return true
 	}
-	operators := l.Resolve().Operators()
-	for _, d := range without(mine.Operators(), before.Operators()) {
-		if _, in := slices.BinarySearchFunc(operators, d, compareDevices); in {
-			return true
-		}
-	}
-	return false
-}
-
-// LeavesOut says whether an epoch with these gov_heads leaves out a device that
-// one with the parent's does not, and that is out or was suspended: whether it
-// covers a removal that the parent does not (spec 40 section 6.8). Heads that the
-// log lacks give false.
-func (l *Log) LeavesOut(heads, parent []protocol.OpID) bool {
-	if !l.hasAll(heads) || !l.hasAll(parent) {
+	if !l.coversAll(heads, parent) {
 		return false
 	}
-	now := l.Resolve()
-	boxed := now.Boxed()
-	for _, d := range without(l.holders(parent), l.holders(heads)) {
-		if _, in := slices.BinarySearchFunc(boxed, d, compareDevices); !in || now.everSuspended(d) {
-			return true
-		}
-	}
-	return false
+	mine, _ := l.At(heads)
+	before, _ := l.At(parent)
+	return len(without(mine.Operators(), before.Operators())) > 0
 }
 
-// everSuspended says whether a suspension of the device's owner counts or counted.
-func (r *Roster) everSuspended(d identity.DeviceID) bool {
-	m, ok := r.MemberOfCert(d)
-	return ok && len(r.resolver.auth.remaining[m]) > 0
+// LeavesOut says whether an epoch with these gov_heads has no box for a device that
+// may hold one with the parent's: whether it covers a removal, or a suspension, that
+// the parent does not (spec 40 section 6.8). It is judged as by Answers.
+func (l *Log) LeavesOut(heads, parent []protocol.OpID) bool {
+	if !l.coversAll(heads, parent) {
+		return false
+	}
+	mine, _ := l.At(heads)
+	return len(without(l.holdersAt(parent, mine, l.closure(heads).has), mine.Boxed())) > 0
+}
+
+// coversAll says whether operations are all among the heads and their past.
+func (l *Log) coversAll(heads, ops []protocol.OpID) bool {
+	if !l.hasAll(heads) || !l.hasAll(ops) {
+		return false
+	}
+	past := l.closure(heads)
+	return !slices.ContainsFunc(ops, func(id protocol.OpID) bool { return !past.has(l.index[id]) })
 }
 
 // without returns what of sorted a is not in sorted b.

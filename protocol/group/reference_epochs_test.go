@@ -43,22 +43,19 @@ func (s *slow) uncovered(heads map[protocol.OpID]bool, devices []identity.Device
 	return out
 }
 
+// answers is judged in the log that has the heads and their past alone.
 func (s *slow) answers(heads, parent map[protocol.OpID]bool, devices []identity.DeviceID) bool {
-	now := s.roster()
-	boxed, operators := now.boxed(devices)
-	mine := s.mayHold(heads, devices)
-	for _, d := range s.mayHold(parent, devices) {
-		m, owned := now.owner(d)
-		held := owned && slices.ContainsFunc(s.remain, func(x protocol.OpID) bool { return s.target(x) == m })
-		if !slices.Contains(mine, d) && (!slices.Contains(boxed, d) || held) {
-			return true
+	if s.leavesOut(heads, parent, devices) {
+		return true
+	}
+	for id := range parent {
+		if !heads[id] {
+			return false
 		}
 	}
 	_, then := s.restrict(heads).roster().boxed(devices)
 	_, before := s.restrict(parent).roster().boxed(devices)
-	return slices.ContainsFunc(then, func(d identity.DeviceID) bool {
-		return slices.Contains(operators, d) && !slices.Contains(before, d)
-	})
+	return slices.ContainsFunc(then, func(d identity.DeviceID) bool { return !slices.Contains(before, d) })
 }
 
 func (s *slow) epochVoid(e IssuedEpoch, heads map[protocol.OpID]bool, devices []identity.DeviceID) bool {
@@ -81,16 +78,14 @@ func (r *slowRoster) mayPost(m identity.MemberID) bool {
 
 // leavesOut is answers without the operating devices that come.
 func (s *slow) leavesOut(heads, parent map[protocol.OpID]bool, devices []identity.DeviceID) bool {
-	now := s.roster()
-	boxed, _ := now.boxed(devices)
-	mine := s.mayHold(heads, devices)
-	return slices.ContainsFunc(s.mayHold(parent, devices), func(d identity.DeviceID) bool {
-		if slices.Contains(mine, d) {
+	for id := range parent {
+		if !heads[id] {
 			return false
 		}
-		m, owned := now.owner(d)
-		return !slices.Contains(boxed, d) || owned && slices.ContainsFunc(s.remain, func(x protocol.OpID) bool { return s.target(x) == m })
-	})
+	}
+	then := s.restrict(heads)
+	boxed, _ := then.roster().boxed(devices)
+	return slices.ContainsFunc(then.mayHold(parent, devices), func(d identity.DeviceID) bool { return !slices.Contains(boxed, d) })
 }
 
 func (r *slowRoster) rejects(e protocol.EpochID) bool {
