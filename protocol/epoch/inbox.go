@@ -1,6 +1,7 @@
 package epoch
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -20,10 +21,11 @@ const (
 	InboxRequest   InboxKind = 2
 	InboxResponse  InboxKind = 3
 	InboxKeyUpdate InboxKind = 4
+	InboxHanded    InboxKind = 5
 )
 
 // InboxItem is one thing that a device tells the organisers: a RescueItem,
-// RequestItem, ResponseItem or KeyUpdateItem.
+// RequestItem, ResponseItem, KeyUpdateItem or HandedItem.
 type InboxItem interface {
 	Kind() InboxKind
 }
@@ -51,6 +53,13 @@ type ResponseItem struct {
 // a larger bucket than the frame alone does.
 type KeyUpdateItem struct{ Frame []byte }
 
+// HandedItem names an epoch that the sender has just handed over with ReBoxes, and
+// the devices to which it did, 1 to MaxHanded, sorted, each once: others need not.
+type HandedItem struct {
+	Epoch   protocol.EpochID
+	Devices []identity.DeviceID
+}
+
 // Kind is InboxRescue.
 func (RescueItem) Kind() InboxKind { return InboxRescue }
 
@@ -63,10 +72,16 @@ func (ResponseItem) Kind() InboxKind { return InboxResponse }
 // Kind is InboxKeyUpdate.
 func (KeyUpdateItem) Kind() InboxKind { return InboxKeyUpdate }
 
+// Kind is InboxHanded.
+func (HandedItem) Kind() InboxKind { return InboxHanded }
+
 // Bounds of inbox items.
 const (
 	// MaxResponse is the most bytes of a ResponseItem.
 	MaxResponse = protocol.MaxRoom - inboxFrame - SealOverhead - inboxHead
+
+	// MaxHanded is the most devices of a HandedItem: they fit into the smallest bucket.
+	MaxHanded = 32
 
 	inboxFrame = 127 // of the frame beside what is sealed, which is over 255 bytes
 	inboxHead  = 6   // of an item beside a body of more than 255 bytes
@@ -100,6 +115,13 @@ type requestItemBody struct {
 	Device    identity.DeviceID
 	KeyUpdate protocol.ItemID
 	Newest    protocol.EpochID
+}
+
+type handedBody struct {
+	_       struct{} `cbor:",toarray"`
+	Device  identity.DeviceID
+	Epoch   protocol.EpochID
+	Devices []identity.DeviceID
 }
 
 // SealInbox seals an item of device d to the organisers who hold the inbox of
@@ -225,6 +247,16 @@ func encodeItem(d identity.DeviceID, item InboxItem) ([]byte, error) {
 			return nil, ErrInbox
 		}
 		return i.Frame, nil
+	case HandedItem:
+		if len(i.Devices) == 0 || len(i.Devices) > MaxHanded {
+			return nil, ErrInbox
+		}
+		for n := 1; n < len(i.Devices); n++ {
+			if bytes.Compare(i.Devices[n-1][:], i.Devices[n][:]) >= 0 {
+				return nil, ErrInbox
+			}
+		}
+		return wire.Marshal(handedBody{Device: d, Epoch: i.Epoch, Devices: i.Devices}), nil
 	}
 	return nil, ErrInbox
 }
@@ -253,6 +285,10 @@ func parseInbox(d identity.DeviceID, padded []byte) (InboxItem, error) {
 		item = ResponseItem{Body: p.Body}
 	case InboxKeyUpdate:
 		item = KeyUpdateItem{Frame: p.Body}
+	case InboxHanded:
+		var b handedBody
+		err = wire.Unmarshal(p.Body, protocol.RoomSmall, &b)
+		item = HandedItem{Epoch: b.Epoch, Devices: b.Devices}
 	default:
 		return nil, fmt.Errorf("%w: unknown kind", ErrInbox)
 	}

@@ -17,6 +17,13 @@ func keyUpdateFrame(g protocol.GroupID, d identity.DeviceKey) []byte {
 	return protocol.SignFrame(g, protocol.KindKeyUpdate, d, bytes.Repeat([]byte{7}, 1_300)).Marshal()
 }
 
+func handed(n int) (list []identity.DeviceID) {
+	for i := range n {
+		list = append(list, identity.DeviceID{byte(i)})
+	}
+	return list
+}
+
 func items(g protocol.GroupID, d identity.DeviceKey) map[string]InboxItem {
 	return map[string]InboxItem{
 		"rescue":           RescueItem{Counter: 3, Seed: RescueSeedFromBytes([32]byte{1})},
@@ -27,6 +34,8 @@ func items(g protocol.GroupID, d identity.DeviceKey) map[string]InboxItem {
 		"response, 16 KiB": ResponseItem{Body: bytes.Repeat([]byte{4}, 9_000)},
 		"response, 64 KiB": ResponseItem{Body: bytes.Repeat([]byte{4}, MaxResponse)},
 		"key update":       KeyUpdateItem{Frame: keyUpdateFrame(g, d)},
+		"handed, one":      HandedItem{Devices: handed(1)},
+		"handed, most":     HandedItem{Epoch: protocol.EpochID{5}, Devices: handed(MaxHanded)},
 	}
 }
 
@@ -60,7 +69,7 @@ func TestInboxItems(t *testing.T) {
 			t.Errorf("%s: a reader opened it: %v", name, err)
 		}
 	}
-	if len(sizes) != 3 || sizes[protocol.RoomSmall] != 5 {
+	if len(sizes) != 3 || sizes[protocol.RoomSmall] != 7 {
 		t.Errorf("sizes %v", sizes)
 	}
 	if _, err := SealInbox(g.id, from.key, h, ResponseItem{Body: make([]byte, MaxResponse+1)}); !errors.Is(err, ErrTooLarge) {
@@ -184,6 +193,9 @@ func TestInboxRefusals(t *testing.T) {
 		t.Errorf("keys of another epoch: %v", err)
 	}
 	for name, bad := range map[string]InboxItem{"nothing": nil, "rescue 0": RescueItem{}, "key update": KeyUpdateItem{Frame: []byte{1}},
+		"handed to nobody": HandedItem{}, "handed to too many": HandedItem{Devices: handed(MaxHanded + 1)},
+		"handed twice":         HandedItem{Devices: []identity.DeviceID{{1}, {1}}},
+		"handed, not sorted":   HandedItem{Devices: []identity.DeviceID{{2}, {1}}},
 		"another's key update": KeyUpdateItem{Frame: keyUpdateFrame(g.id, bob.key)}} {
 		if _, err := SealInbox(g.id, from.key, h, bad); !errors.Is(err, ErrInbox) {
 			t.Errorf("%s: sealed, %v", name, err)
