@@ -49,25 +49,6 @@ func (e *Engine) depositHeader(parent, s *epochState) error {
 	return nil
 }
 
-// bridge puts a header under those parents which its issuer could not open: whoever
-// has nothing else finds it there. All who can do so seal the same.
-func (e *Engine) bridge(s *epochState) error {
-	id, day := s.header.ID(), protocol.DayOf(s.header.Core.CreatedAt)
-	for _, p := range e.parentsOf(s) {
-		if p.keys == nil || e.given(p, s.header.Device) || day < firstDay(p) || day > p.openTo || e.held.hasItem(p.header.ID(), protocol.ItemID(id), false) {
-			continue
-		}
-		f, err := protocol.ParseFrame(s.frame)
-		if err != nil {
-			return err
-		}
-		if err := e.sealFrame(p.header.ID(), day, f, 0); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // depositForReturning puts the header where devices find it that were given none
 // of the parents, such as those of an organiser who was suspended, or of who was
 // let in apart: under the newest epoch that each was given, with the operations since, and with the newest keys in

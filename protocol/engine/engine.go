@@ -102,6 +102,7 @@ type Engine struct {
 	planned   plans
 	repair    repair
 	carrying  carrying
+	bridged   uint64 // version at which bridgeGaps looked last
 	pages     pages
 	keyset    keyset
 	rejects   rejections
@@ -174,7 +175,7 @@ func (e *Engine) settle() error {
 	}
 	for changed := true; changed; {
 		changed = false
-		for _, f := range []func() (bool, error){e.reviveKeys, e.openPending, e.acceptEpochs, e.wantPages, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
+		for _, f := range []func() (bool, error){e.reviveKeys, e.openPending, e.acceptEpochs, e.bridgeGaps, e.wantPages, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
 			e.chooseSending, e.rejectIfDue, e.askIfStarved, e.rekeyIfDue, e.issueIfDue, e.takeReBox, e.reboxIfDue, e.carryIfDue, e.tendSeeds, e.resend, e.flushDrafts} {
 			did, err := f()
 			if err != nil {

@@ -84,12 +84,11 @@ func (e *Engine) onGive(p *peer, envelope []byte) bool {
 	}
 	id := protocol.IDOf(envelope)
 	e.answered(p, id)
-	w := e.wants[id]
-	if w == nil {
+	if e.wants[id] == nil {
 		return true // came by another way, or never asked for: nothing unasked is taken
 	}
 	delete(e.wants, id)
-	switch e.take(envelope, w.hinted) {
+	switch e.take(envelope) {
 	case protocol.Reject:
 		return false
 	case protocol.Ignore:

@@ -79,8 +79,12 @@ func (e *Engine) takeOriginal(b []byte) {
 	e.takeSigned(o, b, c)
 }
 
+// maxUnjudged bounds the originals that wait for operations, in bytes.
+const maxUnjudged = 4 * maxMissed
+
 // takeMissed takes in an original that a ReBox brought: something said since
-// this member came, whatever the policy gives to newcomers.
+// this member came, whatever the policy gives to newcomers. What cannot be judged yet
+// waits in memory for the operations that its author had seen.
 func (e *Engine) takeMissed(b []byte) {
 	o, c, err := protocol.ParseOriginal(b)
 	if err != nil || c.ExpiresAt > c.CreatedAt+protocol.MaxNoticeSeconds || c.ExpiresAt <= e.now.Unix() && !isName(c.Type) {
@@ -94,9 +98,29 @@ func (e *Engine) takeMissed(b []byte) {
 	if l, ok := ch.links[c.DevSeq]; ok && l.id != id {
 		return // the device said two things under one number; the first stands
 	}
+	if _, known := e.log.At(c.GovHeads); !known {
+		if e.repair.unjudgedBytes += len(b); e.repair.unjudgedBytes <= maxUnjudged {
+			e.repair.unjudged = append(e.repair.unjudged, b)
+		}
+		return
+	}
 	if e.takeSigned(o, b, c) { // also before the start: a cut-off of its author asks for it
 		e.storeLink(o.Device, c.DevSeq, chainLink{id: id, prev: c.PrevMsg, knows: e.knownBy(c.GovHeads)})
 	}
+}
+
+// retryMissed takes in what waited for operations, once there are more.
+func (e *Engine) retryMissed() bool {
+	r := &e.repair
+	if r.retriedAt == e.log.Len() || len(r.unjudged) == 0 {
+		return false
+	}
+	list := r.unjudged
+	r.retriedAt, r.unjudged, r.unjudgedBytes = e.log.Len(), nil, 0
+	for _, b := range list {
+		e.takeMissed(b)
+	}
+	return len(r.unjudged) < len(list)
 }
 
 func (e *Engine) takeSigned(o protocol.Original, b []byte, c protocol.Content) bool {

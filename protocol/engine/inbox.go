@@ -63,6 +63,8 @@ func (e *Engine) applyInbox(f protocol.Frame) (protocol.Verdict, error) {
 		e.takeSeed(f.Device, x)
 	case epoch.RequestItem:
 		e.noteRequest(f.Device, x.Newest)
+	case epoch.HandedItem:
+		e.noteHanded(f.Device, x)
 	}
 	return protocol.Accept, nil
 }

@@ -189,6 +189,9 @@ func (e *Engine) issue() (bool, error) {
 		if err := e.depositHeader(p, s); err != nil {
 			return false, err
 		}
+		if err := e.sealOps(p); err != nil { // some may have been told elsewhere
+			return false, err
+		}
 	}
 	if err := e.depositForReturning(s, d.Recipients, open); err != nil {
 		return false, err
@@ -205,18 +208,35 @@ func (e *Engine) issue() (bool, error) {
 
 // parents lists what the next epoch follows, the highest generations. An epoch that
 // was issued while this device was out cannot be opened, and what it follows counts;
-// but one that the others send in must be followed, and what follows it must do more
-// than each that it follows.
+// but one that the others send in must be followed.
 func (e *Engine) parents() []*epochState {
 	tips := e.tips()
 	list := slices.DeleteFunc(e.tipsHeld(), func(s *epochState) bool { return e.leftFarBehind(s, tips) })
 	if x := e.passedBy(); x != nil {
-		list = slices.DeleteFunc(list, func(s *epochState) bool {
-			return s.header.Core.Gen > x.header.Core.Gen || !e.log.Answers(e.log.Heads(), s.header.Core.GovHeads)
-		})
 		list = append(list, x)
+		slices.SortFunc(list, compareEpochs)
+	}
+	if e.organises() && e.now < e.periodOver() {
+		list = e.addedTo(list)
 	}
 	return list[max(0, len(list)-protocol.MaxEpochParents):]
+}
+
+// addedTo drops of the parents of an epoch, sorted, those to which it would add
+// nothing: it would not be justified (spec 46 section 9). All stay if the rest is of
+// a lower generation: then what this device means to do is done.
+func (e *Engine) addedTo(parents []*epochState) []*epochState {
+	adds := func(p *epochState) bool {
+		return p.header.Core.ByAuthor() || e.log.Answers(e.log.Heads(), p.header.Core.GovHeads) ||
+			slices.ContainsFunc(e.ring.Heals(), func(h protocol.ItemID) bool {
+				return e.healOpen(h) && !slices.ContainsFunc(e.ancestors(p), func(a *epochState) bool { return slices.Contains(a.header.Core.Heals, h) })
+			})
+	}
+	list := slices.DeleteFunc(slices.Clone(parents), func(p *epochState) bool { return !adds(p) })
+	if len(list) == 0 || list[len(list)-1].header.Core.Gen < parents[len(parents)-1].header.Core.Gen {
+		return parents
+	}
+	return list
 }
 
 // passedBy is the epoch that the others send in although this organiser's device,

@@ -169,11 +169,6 @@ func (e *Engine) receive(in Received) {
 func (e *Engine) hinted(in Hinted) {
 	if p := e.peers[in.Peer]; p != nil && p.class == ClassMember && e.join == nil {
 		e.onHave(p, in.IDs)
-		for _, id := range in.IDs {
-			if w := e.wants[id]; w != nil {
-				w.hinted = true
-			}
-		}
 	}
 }
 

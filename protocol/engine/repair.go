@@ -23,14 +23,17 @@ const maxMissed = 48 << 10
 
 // repair is what this device means to do for others, and what came for it.
 type repair struct {
-	due    Time                     // when whoever is stranded is brought back; 0: nobody is
-	again  Time                     // when it is looked whether what others did was enough; 0: not
-	fresh  map[protocol.EpochID]int // ReBoxes that were made under an epoch since that was planned
+	due    Time // when whoever is stranded is brought back; 0: nobody is
+	again  Time // when it is looked whether what others did was enough; 0: not
 	at     uint64
 	served map[senderKey]handed // what this device handed over, or left to others
 	look   bool                 // a ReBox, or a piece of one, came
 	opened map[protocol.EnvelopeID]bool
 	asked  map[identity.DeviceID]asking
+
+	unjudged      [][]byte // originals whose authors had seen operations that are not here yet
+	unjudgedBytes int
+	retriedAt     int // operations that were held when these were looked at last
 }
 
 // newestGiven is the newest epoch here, but one, that a device got; nil: none.
@@ -63,7 +66,7 @@ func (e *Engine) stranded() map[identity.DeviceID]*epochState {
 			continue
 		}
 		if !slices.Contains(lacks, e.sending) {
-			if e.given(s, d) {
+			if e.given(s, d) || s.keys.HasChain(d) || e.isServed(s, d) {
 				out[d] = s
 			}
 		} else if old := e.newestGiven(d, s); old != nil && !s.keys.HasChain(d) {
@@ -79,10 +82,10 @@ func (e *Engine) reboxIfDue() (bool, error) {
 	if e.frozen || e.repair.at == e.version && (e.repair.due == 0 || e.now < e.repair.due) && (e.repair.again == 0 || e.now < e.repair.again) {
 		return false, nil
 	}
-	e.repair.at, e.repair.again = e.version, 0
+	e.repair.at, e.repair.again = e.version, e.nextServed()
 	list := e.stranded()
 	if len(list) == 0 {
-		e.repair.due, e.repair.fresh = 0, nil
+		e.repair.due = 0
 		return false, nil
 	}
 	if e.repair.due == 0 {
@@ -90,24 +93,25 @@ func (e *Engine) reboxIfDue() (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		e.repair.due, e.repair.fresh = e.now+Time(wait), map[protocol.EpochID]int{}
+		e.repair.due = e.now + Time(wait)
 		return false, nil
 	}
 	if e.now < e.repair.due {
 		return false, nil
 	}
-	fresh := e.repair.fresh
-	e.repair.due, e.repair.fresh = 0, nil
-	for _, d := range sortedDevices(list) {
-		id := list[d].header.ID()
-		others := fresh[id] > 0
-		e.serve(d, others)
-		if others {
-			e.repair.again = e.now + othersServe
-			fresh[id]--
-			continue
-		}
+	e.repair.due = 0
+	done := sortedDevices(list)
+	for _, d := range done {
+		e.serve(d)
 		if err := e.rebox(d, list[d]); err != nil {
+			return false, err
+		}
+	}
+	if len(e.audience(e.epochs[e.sending])) == 0 {
+		return true, nil // there is no other organiser's device
+	}
+	for some := range slices.Chunk(done, epoch.MaxHanded) {
+		if err := e.tellOrganisers(epoch.HandedItem{Epoch: e.sending, Devices: some}); err != nil {
 			return false, err
 		}
 	}
@@ -286,11 +290,11 @@ func (e *Engine) meantFor(c protocol.Content, d identity.DeviceID) bool {
 
 // takeReBox looks whether something that came is for this device, and takes it.
 func (e *Engine) takeReBox() (bool, error) {
+	did := e.retryMissed()
 	if !e.repair.look {
-		return false, nil
+		return did, nil
 	}
 	e.repair.look = false
-	did := false
 	for _, s := range e.byGen {
 		for _, n := range e.held.ofEpoch(s.header.ID(), func(n entry) bool { return n.kind == protocol.KindReBox }) {
 			if e.repair.opened[n.id] {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/epoch"
 )
 
 // This file keeps account of which devices got which epochs (spec 46 section 2).
@@ -81,20 +82,48 @@ func (e *Engine) isServed(s *epochState, d identity.DeviceID) bool {
 	return h.left && k.Counter > h.counter
 }
 
-// serve notes that this device hands a device what it lacks, or that others did so
-// for as many: for whom a ReBox is, only that device can see.
-func (e *Engine) serve(d identity.DeviceID, others bool) {
-	if e.repair.served == nil {
-		e.repair.served = map[senderKey]handed{}
-	}
-	k, _ := e.ring.Newest(d)
+// serve notes that this device hands a device what it lacks.
+func (e *Engine) serve(d identity.DeviceID) {
 	for _, id := range e.passedOver()[d] {
-		h := handed{until: e.now + serveAgain, late: e.repair.served[senderKey{id, d}].late}
-		if others {
-			h.until, h.left, h.counter = e.now+othersServe, true, k.Counter
-		}
-		e.putServed(senderKey{id, d}, h)
+		k := senderKey{id, d}
+		e.putServed(k, handed{until: e.now + serveAgain, late: e.repair.served[k].late})
 	}
+}
+
+// noteHanded leaves to another organiser's device what it says that it has handed
+// over: an epoch, and those before it. Of each once, so that nobody can put it off
+// for ever.
+func (e *Engine) noteHanded(by identity.DeviceID, x epoch.HandedItem) {
+	if m, ok := e.log.Resolve().MemberOfDevice(by); !ok || m.Suspended || !e.log.Resolve().IsOrganiser(by) {
+		return
+	}
+	lacking := e.passedOver()
+	for _, d := range x.Devices {
+		newest, _ := e.ring.Newest(d)
+		for _, id := range lacking[d] {
+			k := senderKey{id, d}
+			if _, known := e.repair.served[k]; known || !e.descends(x.Epoch, id) {
+				continue
+			}
+			h := handed{until: e.now + othersServe, left: true, counter: newest.Counter}
+			e.putServed(k, h)
+			if e.repair.again == 0 || h.until < e.repair.again {
+				e.repair.again = h.until
+			}
+		}
+	}
+	e.version++
+}
+
+// nextServed is when it is looked next whether something came of what was left to
+// others, or what came late; 0: nothing is open.
+func (e *Engine) nextServed() (next Time) {
+	for _, h := range e.repair.served {
+		if (h.left || h.late) && h.until > e.now && (next == 0 || h.until < next) {
+			next = h.until
+		}
+	}
+	return next
 }
 
 // lateUnder notes that a message came under an epoch in which nobody sends any more:
@@ -117,6 +146,9 @@ func (e *Engine) lateUnder(id protocol.EpochID) {
 }
 
 func (e *Engine) putServed(k senderKey, h handed) {
+	if e.repair.served == nil {
+		e.repair.served = map[senderKey]handed{}
+	}
 	e.repair.served[k] = h
 	row := append(numberKey(uint64(h.until)), numberKey(h.counter)...)
 	flags := byte(0)

@@ -25,10 +25,8 @@ const maxWaiting = 8_192
 var errUnjudged = errors.New("cannot be judged yet")
 
 // take is the relay check (spec 30 section 6) and what follows from it: an
-// envelope that passes is stored, takes effect and is announced. Hinted: it was heard
-// of when it was made. A ReBox that was found by comparing is not announced: those
-// who count what others do would take it for a new one.
-func (e *Engine) take(envelope []byte, hinted bool) protocol.Verdict {
+// envelope that passes is stored, takes effect and is announced.
+func (e *Engine) take(envelope []byte) protocol.Verdict {
 	env, err := protocol.ParseEnvelope(envelope)
 	if err != nil {
 		return protocol.Reject
@@ -77,15 +75,7 @@ func (e *Engine) take(envelope []byte, hinted bool) protocol.Verdict {
 		}
 	}
 	e.keep(n, envelope)
-	switch {
-	case n.kind != protocol.KindReBox:
-		e.announce(n)
-	case hinted:
-		if e.repair.fresh != nil {
-			e.repair.fresh[n.epoch]++
-		}
-		e.announce(n)
-	}
+	e.announce(n)
 	return protocol.Accept
 }
 

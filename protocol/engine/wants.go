@@ -17,7 +17,6 @@ type want struct {
 	asked   Peer // 0: nobody is asked now
 	until   Time
 	sources []Peer // others that said they hold it
-	hinted  bool   // it was heard of when it was made, not found by comparing
 }
 
 func (w *want) drop(id Peer) {

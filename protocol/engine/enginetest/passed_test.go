@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"testing"
+	"testing/cryptotest"
 
 	"github.com/palabre-app/palabre/protocol/engine"
 )
@@ -70,4 +71,55 @@ func TestGivenBackIssuesAlone(t *testing.T) {
 	cam.sees(t, true, "tout de suite")
 	ben.sees(t, true, "merci", "bienvenue", "bonjour")
 	must(t, w.Check())
+}
+
+// Ben removes dia while ana and cam, whom he does not reach, make her an organiser:
+// the removal falls, and each side has renewed the keys, ben's without her. Whichever
+// of the two comes first by its id, ben's phone alone brings all into one that all read.
+func TestRemovedAndMadeOrganiser(t *testing.T) {
+	for draw := range uint64(6) {
+		cryptotest.SetGlobalRandom(t, draw)
+		w, ana, ben, cam := organised(t)
+		dia, eve := w.Add("Dia"), w.Add("Eve")
+		link, err := ana.Invite(engine.InviteParams{AutoApprove: true})
+		must(t, err)
+		must(t, dia.Join(link))
+		must(t, w.Run(engine.Seconds(60)))
+		for _, n := range []*Node{ana, cam, dia} {
+			for _, x := range []*Node{ben, eve} {
+				w.Cut(n, x)
+				w.Cut(x, n)
+			}
+		}
+		p := ana.promote(t, dia)
+		must(t, w.Run(engine.Seconds(5)))
+		cam.vote(t, p)
+		must(t, ben.Remove(dia))
+		link, err = ben.Invite(engine.InviteParams{AutoApprove: true})
+		must(t, err)
+		must(t, eve.Join(link)) // she has ben's epoch only
+		must(t, w.Run(engine.Seconds(90)))
+		for _, n := range []*Node{ana, cam, dia} {
+			n.still = n.Now()
+		}
+		clear(w.cuts)
+		must(t, w.Run(exchangeFor+wakeUp))
+		for _, n := range []*Node{ana, cam, dia, eve} {
+			if n.Engine.Waiting() || n.epoch() != ben.epoch() {
+				t.Errorf("draw %d: %s is at epoch %d, ben at %d", draw, n.Name, n.epoch(), ben.epoch())
+			}
+		}
+		for _, n := range w.nodes {
+			must(t, n.Post("de "+n.Name, "Corps.", 0))
+		}
+		must(t, w.Run(deliverFor))
+		for _, n := range w.nodes {
+			n.sees(t, true, "de Ana", "de Ben", "de Cam", "de Dia", "de Eve")
+		}
+		for _, n := range []*Node{ana, cam, dia} {
+			n.start()
+		}
+		must(t, w.Run(healFor))
+		must(t, w.Check())
+	}
 }

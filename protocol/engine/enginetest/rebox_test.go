@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"testing"
+	"testing/cryptotest"
 
 	"github.com/palabre-app/palabre/protocol/engine"
 )
@@ -50,6 +51,9 @@ func TestOldReBoxIsForSomebodyElse(t *testing.T) {
 	if gil.epoch() != ben.epoch() {
 		t.Fatal("gil was not brought back")
 	}
+	if n := ana.reboxes(); n != 1 {
+		t.Errorf("%d ReBoxes were made for gil", n)
+	}
 	ana.Stop()
 	ben.Stop()
 	gil.Stop()
@@ -64,4 +68,117 @@ func TestOldReBoxIsForSomebodyElse(t *testing.T) {
 		t.Errorf("hal is at epoch %d, cam at %d", hal.epoch(), cam.epoch())
 	}
 	must(t, w.Check())
+}
+
+// Eve, whom ana let in, says something that dia, whom ben let in apart, is handed. It
+// comes before the operations by which dia can tell who eve is, and is shown once
+// they are there.
+func TestHandedOverBeforeItsOperations(t *testing.T) {
+	w, ana, ben, cam := organised(t)
+	fay, gil := w.Add("Fay"), w.Add("Gil")
+	link, err := ana.Invite(engine.InviteParams{Uses: 2, AutoApprove: true})
+	must(t, err)
+	must(t, fay.Join(link))
+	must(t, gil.Join(link))
+	must(t, w.Run(engine.Seconds(90)))
+	dia, eve := w.Add("Dia"), w.Add("Eve")
+	for _, n := range []*Node{ana, cam, eve, fay, gil} {
+		for _, x := range []*Node{ben, dia} {
+			w.Cut(n, x)
+			w.Cut(x, n)
+		}
+	}
+	must(t, ana.Remove(fay))
+	for _, x := range [][2]*Node{{ana, eve}, {ben, dia}} {
+		l, err := x[0].Invite(engine.InviteParams{AutoApprove: true})
+		must(t, err)
+		must(t, x[1].Join(l))
+	}
+	must(t, w.Run(engine.Seconds(30)))
+	dia.Stop()
+	must(t, eve.Post("bonjour", "Corps.", 0))
+	must(t, w.Run(engine.Seconds(10)))
+	clear(w.cuts)
+	must(t, w.Run(engine.Seconds(2)))
+	must(t, ben.Remove(gil)) // the epoch after it has a box for dia
+	must(t, w.Run(engine.Seconds(300)))
+	early := 0
+	w.tap = func(_, to *Node, data []byte) bool {
+		switch small := len(data) < 8<<10; {
+		case to != dia || data[0] != messageGive:
+		case small:
+			return false
+		default:
+			early++
+		}
+		return true
+	}
+	must(t, dia.Start())
+	must(t, w.Run(engine.Seconds(15)))
+	if dia.sees(t, false, "bonjour"); early == 0 {
+		t.Fatal("nothing came first")
+	}
+	w.tap = nil
+	must(t, w.Run(engine.Seconds(120)))
+	dia.sees(t, true, "bonjour")
+	if dia.epoch() != ana.epoch() {
+		t.Errorf("dia is at epoch %d, ana at %d", dia.epoch(), ana.epoch())
+	}
+	must(t, w.Check())
+}
+
+// Ben and cam, who do not reach each other, remove fay, and so renew the keys twice.
+// Dia, whom ana let in apart, is handed ben's. Where all go on in these, what gil said
+// under cam's is for dia as well, though no box in the one and no Welcome gave her
+// either.
+func TestHandedOverAndPassedOver(t *testing.T) {
+	bens := 0
+	for draw := range uint64(6) {
+		cryptotest.SetGlobalRandom(t, draw)
+		w, ana, ben, cam := organised(t)
+		fay, gil := w.Add("Fay"), w.Add("Gil")
+		link, err := ana.Invite(engine.InviteParams{Uses: 2, AutoApprove: true})
+		must(t, err)
+		must(t, fay.Join(link))
+		must(t, gil.Join(link))
+		must(t, w.Run(engine.Seconds(90)))
+		dia := w.Add("Dia")
+		apart := func(a, b []*Node) {
+			for _, n := range a {
+				for _, x := range b {
+					w.Cut(n, x)
+					w.Cut(x, n)
+				}
+			}
+		}
+		apart([]*Node{cam, gil}, []*Node{ana, ben, fay, dia})
+		apart([]*Node{ana, dia}, []*Node{ben, fay})
+		link, err = ana.Invite(engine.InviteParams{AutoApprove: true})
+		must(t, err)
+		must(t, dia.Join(link))
+		must(t, ben.Remove(fay))
+		must(t, cam.Remove(fay))
+		must(t, w.Run(engine.Seconds(30)))
+		must(t, gil.Post("de loin", "Corps.", 0))
+		clear(w.cuts)
+		apart([]*Node{cam, gil}, []*Node{ana, ben, fay, dia})
+		must(t, w.Run(engine.Seconds(300)))
+		if dia.epoch() != ben.epoch() {
+			t.Fatalf("dia is at epoch %d, ben at %d", dia.epoch(), ben.epoch())
+		}
+		must(t, dia.Post("de dia", "Corps.", 0))
+		before, _ := ben.sendingIn()
+		must(t, w.Run(engine.Seconds(60)))
+		clear(w.cuts)
+		must(t, w.Run(wakeUp))
+		dia.sees(t, true, "de loin")
+		if after, _ := ben.sendingIn(); after == before {
+			bens++
+		}
+		must(t, w.Run(healFor))
+		must(t, w.Check())
+	}
+	if bens == 0 || bens == 6 {
+		t.Errorf("of 6 draws all went on in ben's keys in %d", bens)
+	}
 }
