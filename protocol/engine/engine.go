@@ -17,10 +17,7 @@
 // Who was away, or suspended, for longer than the others keep the last epoch that
 // they had comes back by its rescue seed, and who was removed knocks for a month
 // (spec 46). BUG: that takes an organiser's device that can be reached directly,
-// and a Welcome must be collected within 90 days. BUG: after parts of a group
-// changed apart, people may send in two epochs, which all read, until the next
-// one (spec 46 section 11). BUG: an organiser's device that is restarted within
-// the minute forgets who asked for what does not open (section 12). BUG: a restored
+// and a Welcome must be collected within 90 days. BUG: a restored
 // copy that writes before it hears of itself uses message keys twice, with another
 // guard in the nonce each time (spec 35 section 6).
 package engine

@@ -269,17 +269,24 @@ func (e *Engine) isActive(d identity.DeviceID) bool {
 	return last >= e.now.Unix()-e.byRisk(activeDays, activeDaysRisk)*protocol.DaySeconds
 }
 
-// loadActivity reads the acknowledgements that are held again: of what they name
-// nothing else is stored.
+// loadActivity reads the acknowledgements that are held again, and of the last two
+// days what devices asked of the organisers: nothing else is stored of what they say.
 func (e *Engine) loadActivity() {
 	for _, s := range e.keptEpochs() {
-		for _, n := range e.held.ofEpoch(s.header.ID(), func(n entry) bool { return n.kind == protocol.KindAck || n.isKey() }) {
+		for _, n := range e.held.ofEpoch(s.header.ID(), func(n entry) bool {
+			return n.kind == protocol.KindAck || n.isKey() || n.kind == protocol.KindInbox && n.day+2 > e.now.Day()
+		}) {
 			f, _, err := e.frameOf(n)
 			if err != nil {
 				continue
 			}
-			if f.Kind == protocol.KindAck {
+			switch f.Kind {
+			case protocol.KindAck:
 				e.noteAck(f)
+			case protocol.KindInbox:
+				if _, err := e.applyInbox(f); err != nil {
+					continue
+				}
 			}
 			e.signed(f.Device, days(int64(n.day)))
 		}

@@ -105,6 +105,7 @@ func (e *Engine) reconcileMore(p *peer) error {
 		list = slices.Concat(list[:reconAlways], rest[at:], rest[:at])
 	}
 	e.askNames(p)
+	e.dropOldWants(p)
 	for _, s := range list[:min(len(list), maxReconTags)] {
 		e.reconcile(p, s)
 	}

@@ -17,6 +17,7 @@ type want struct {
 	asked   Peer // 0: nobody is asked now
 	until   Time
 	sources []Peer // others that said they hold it
+	idle    Time   // since when there is none; while somebody is asked it says nothing
 }
 
 func (w *want) drop(id Peer) {
@@ -64,7 +65,7 @@ func (e *Engine) ask(id protocol.EnvelopeID, w *want, p *peer) {
 // askNext turns to another holder; with none left the want stays, so that the
 // person is told that something is missing, until somebody has it.
 func (e *Engine) askNext(id protocol.EnvelopeID, w *want) {
-	w.asked, w.until = 0, 0
+	w.asked, w.until, w.idle = 0, 0, e.now
 	for len(w.sources) > 0 {
 		p := e.peers[w.sources[0]]
 		w.sources = w.sources[1:]
@@ -157,6 +158,20 @@ func (e *Engine) dueWants() {
 		e.askNext(id, w)
 		if p != nil {
 			e.answered(p, id)
+		}
+	}
+}
+
+// idleFor is for how long what nobody gives counts as missing, while there is a
+// member with whom epochs are compared: he would have it.
+var idleFor = Seconds(600)
+
+// dropOldWants forgets what was heard of once, and was not found on a link since: it
+// may lie in an epoch that is not for this device.
+func (e *Engine) dropOldWants(p *peer) {
+	for id, w := range e.wants {
+		if w.asked == 0 && max(w.idle, p.since)+idleFor <= e.now {
+			delete(e.wants, id)
 		}
 	}
 }

@@ -143,7 +143,18 @@ func TestBoxThatDoesNotOpen(t *testing.T) {
 					h = bad(h, x.ring.Heals()...)
 				}
 			} else {
-				must(t, w.Run(engine.Seconds(190)))
+				// She asks after two minutes. The phones that can answer are started again
+				// before they do, and do not forget it.
+				for _, n := range []*Node{ben, cam} {
+					n.still = n.Now()
+				}
+				must(t, w.Run(engine.Seconds(140)))
+				for _, n := range []*Node{ben, cam} {
+					n.Stop()
+					n.still = 0
+					must(t, n.Start())
+				}
+				must(t, w.Run(engine.Seconds(130)))
 				talk(t, w, "de retour", all...)
 			}
 			// What was said under the keys that she cannot open was brought to her.
