@@ -148,7 +148,9 @@ func (e *Engine) handOver(p *peer) {
 	for _, s := range e.byGen {
 		wanted := entry.forCatchUp
 		if s != from && !elsewhere[s.header.ID()] {
-			wanted = entry.isKey // each builds on the one before, which may lie under an older epoch
+			// Each key builds on the one before, which may lie under an older epoch, and a
+			// ReBox under the newest that its sealer knew the other side to have.
+			wanted = func(n entry) bool { return n.isKey() || n.kind == protocol.KindReBox || n.kind == protocol.KindChunk }
 		}
 		for _, n := range e.held.ofEpoch(s.header.ID(), wanted) {
 			if _, there := e.held.byItem[itemKey{from.header.ID(), n.item, false}]; !there || s == from {

@@ -103,6 +103,7 @@ var mutants = []mutant{
 	{"TestHandedOverBeforeItsOperations", "what cannot be judged yet is dropped", "history.go", "if _, known := e.log.At(c.GovHeads); !known {", "if _, known := e.log.At(c.GovHeads); false && !known {"},
 	{"TestHeardOfOnce", "what nobody has is missing for ever", "recon.go", "\te.dropOldWants(p)\n", "\t_ = p\n"},
 	{"TestBoxThatDoesNotOpen", "a restart forgets who asked", "erase.go", "n.kind == protocol.KindInbox && n.day+2 > e.now.Day()", "false"},
+	{"TestHandedOverUnderAnOlderEpoch", "of older epochs keys alone are told", "gate.go", "return n.isKey() || n.kind == protocol.KindReBox || n.kind == protocol.KindChunk }", "return n.isKey() }"},
 	{"TestGivenBackIssuesAlone", "what cannot be opened is not followed", "issue.go", "case !e.given(s, e.self.deviceID) && e.sound(s)", "case false && e.sound(s)"},
 	{"TestGivenBackIssuesAlone", "nobody puts the header where its issuer could not", "bridge.go", "if p.keys == nil || e.given(p, s.header.Device)", "if true || p.keys == nil || e.given(p, s.header.Device)"},
 	{"TestWhatAllHoldIsNotSentAgain", "nobody seals again what others told", "deposit.go", "return e.repeatOps(s, e.parentsOf(s), maxRepeated)", "return e.repeatOps(s, e.parentsOf(s), min(0, maxRepeated))"},

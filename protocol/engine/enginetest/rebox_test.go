@@ -182,3 +182,57 @@ func TestHandedOverAndPassedOver(t *testing.T) {
 		t.Errorf("of 6 draws all went on in ben's keys in %d", bens)
 	}
 }
+
+// Ana handed dia, whom she let in apart, ben's keys. Ben does not know that, renews
+// them once more, and hands dia his under the last epoch that he knows her to have. She
+// comes with a newer one, and is told of what lies under the older.
+func TestHandedOverUnderAnOlderEpoch(t *testing.T) {
+	w, ana, ben, cam := organised(t)
+	fay, gil := w.Add("Fay"), w.Add("Gil")
+	link, err := ana.Invite(engine.InviteParams{Uses: 2, AutoApprove: true})
+	must(t, err)
+	must(t, fay.Join(link))
+	must(t, gil.Join(link))
+	must(t, w.Run(engine.Seconds(90)))
+	dia := w.Add("Dia")
+	apart := func(a, b []*Node) {
+		for _, n := range a {
+			for _, x := range b {
+				w.Cut(n, x)
+				w.Cut(x, n)
+			}
+		}
+	}
+	apart([]*Node{ana, dia}, []*Node{ben, cam, fay, gil})
+	link, err = ana.Invite(engine.InviteParams{AutoApprove: true})
+	must(t, err)
+	must(t, dia.Join(link))
+	must(t, ben.Remove(fay))
+	must(t, w.Run(engine.Seconds(60)))
+	ben.Stop()
+	cam.Stop()
+	clear(w.cuts)
+	must(t, w.Run(engine.Seconds(200)))
+	if dia.epoch() != gil.epoch() {
+		t.Fatalf("dia is at epoch %d, gil at %d", dia.epoch(), gil.epoch())
+	}
+	dia.Stop()
+	apart([]*Node{ben}, []*Node{ana, gil, dia})
+	must(t, ben.Start())
+	must(t, ben.Remove(gil))
+	must(t, w.Run(engine.Seconds(30)))
+	ana.still = ana.Now() // she says that dia is in, and does nothing
+	w.Heal(ana, ben)
+	must(t, w.Run(engine.Seconds(90)))
+	ana.Stop()
+	if ben.reboxes() == 0 {
+		t.Fatal("ben hands nothing over")
+	}
+	clear(w.cuts)
+	must(t, dia.Start())
+	must(t, w.Run(wakeUp))
+	if dia.epoch() != ben.epoch() || dia.Engine.Waiting() {
+		t.Errorf("dia is at epoch %d, ben at %d", dia.epoch(), ben.epoch())
+	}
+	must(t, w.Check())
+}
