@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	seeds     = flag.Int("seeds", 100, "how many drawn scenarios TestSeeds runs; TestGovernedSeeds runs a quarter")
+	seeds     = flag.Int("seeds", 60, "how many drawn scenarios TestSeeds runs; TestGovernedSeeds runs a quarter")
 	seedsFrom = flag.Uint64("seeds-from", 1, "the first of them")
 )
 
