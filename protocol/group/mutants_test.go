@@ -88,7 +88,7 @@ var mutants = []struct{ name, file, old, new string }{
 	{"newcomers hold nothing", "cover.go", "list = append(list, d)\n\t\t\t}\n\t\tcase AddDevice:", "_ = d\n\t\t\t}\n\t\tcase AddDevice:"},
 	{"outsiders uncover", "cover.go", "if slices.Contains(operators, n.frame.Device) || slices.Contains(now.resolver.addsOf[d], i) {", "if operators != nil || now != nil {"},
 	{"answers by what came later", "cover.go", "l.holdersAt(parent, mine, l.closure(heads).has)", "l.holders(parent)"},
-	{"answers by who operates now", "cover.go", "len(without(mine.Operators(), before.Operators())) > 0", "len(without(l.Resolve().Operators(), before.Operators())) > 0"},
+	{"answers by who operates now", "cover.go", "len(without(mine.Operators(), before.Operators())) > 0", "mine != nil && len(without(l.Resolve().Operators(), before.Operators())) > 0"},
 	{"answers a parent that it did not see", "cover.go", "return !slices.ContainsFunc(ops, func(id protocol.OpID) bool { return !past.has(l.index[id]) })", "return past != nil || len(ops) >= 0"},
 	{"void epochs serve", "cover.go", "return !a.valid(o)", "return false"},
 	{"suspension has no cut-off", "cutoff.go", "if !s.lifted {", "if false {"},
