@@ -7,6 +7,16 @@ import (
 	"github.com/palabre-app/palabre/protocol/engine"
 )
 
+// part takes the links between two sets of nodes away.
+func (w *World) part(a, b []*Node) {
+	for _, n := range a {
+		for _, x := range b {
+			w.Cut(n, x)
+			w.Cut(x, n)
+		}
+	}
+}
+
 // While cam's phone is off, gil is handed the new keys. Then cam's is the only phone
 // of an organiser that does anything, and hal, whom dia let in apart, needs them as
 // well: what was made for gil, and lies in the same mailbox, is not taken for his.
@@ -22,17 +32,9 @@ func TestOldReBoxIsForSomebodyElse(t *testing.T) {
 	must(t, w.Run(engine.Seconds(5)))
 	ben.vote(t, p)
 	must(t, w.Run(engine.Seconds(90)))
-	apart := func(a, b []*Node) {
-		for _, n := range a {
-			for _, x := range b {
-				w.Cut(n, x)
-				w.Cut(x, n)
-			}
-		}
-	}
 	gil, hal := w.Add("Gil"), w.Add("Hal")
-	apart([]*Node{ana, gil}, []*Node{ben, cam, fay, dia, hal})
-	apart([]*Node{ben, cam, fay}, []*Node{dia, hal})
+	w.part([]*Node{ana, gil}, []*Node{ben, cam, fay, dia, hal})
+	w.part([]*Node{ben, cam, fay}, []*Node{dia, hal})
 	for _, x := range [][2]*Node{{ana, gil}, {dia, hal}} {
 		l, err := x[0].Invite(engine.InviteParams{AutoApprove: true})
 		must(t, err)
@@ -143,16 +145,8 @@ func TestHandedOverAndPassedOver(t *testing.T) {
 		must(t, gil.Join(link))
 		must(t, w.Run(engine.Seconds(90)))
 		dia := w.Add("Dia")
-		apart := func(a, b []*Node) {
-			for _, n := range a {
-				for _, x := range b {
-					w.Cut(n, x)
-					w.Cut(x, n)
-				}
-			}
-		}
-		apart([]*Node{cam, gil}, []*Node{ana, ben, fay, dia})
-		apart([]*Node{ana, dia}, []*Node{ben, fay})
+		w.part([]*Node{cam, gil}, []*Node{ana, ben, fay, dia})
+		w.part([]*Node{ana, dia}, []*Node{ben, fay})
 		link, err = ana.Invite(engine.InviteParams{AutoApprove: true})
 		must(t, err)
 		must(t, dia.Join(link))
@@ -161,7 +155,7 @@ func TestHandedOverAndPassedOver(t *testing.T) {
 		must(t, w.Run(engine.Seconds(30)))
 		must(t, gil.Post("de loin", "Corps.", 0))
 		clear(w.cuts)
-		apart([]*Node{cam, gil}, []*Node{ana, ben, fay, dia})
+		w.part([]*Node{cam, gil}, []*Node{ana, ben, fay, dia})
 		must(t, w.Run(engine.Seconds(300)))
 		if dia.epoch() != ben.epoch() {
 			t.Fatalf("dia is at epoch %d, ben at %d", dia.epoch(), ben.epoch())
@@ -195,15 +189,7 @@ func TestHandedOverUnderAnOlderEpoch(t *testing.T) {
 	must(t, gil.Join(link))
 	must(t, w.Run(engine.Seconds(90)))
 	dia := w.Add("Dia")
-	apart := func(a, b []*Node) {
-		for _, n := range a {
-			for _, x := range b {
-				w.Cut(n, x)
-				w.Cut(x, n)
-			}
-		}
-	}
-	apart([]*Node{ana, dia}, []*Node{ben, cam, fay, gil})
+	w.part([]*Node{ana, dia}, []*Node{ben, cam, fay, gil})
 	link, err = ana.Invite(engine.InviteParams{AutoApprove: true})
 	must(t, err)
 	must(t, dia.Join(link))
@@ -217,7 +203,7 @@ func TestHandedOverUnderAnOlderEpoch(t *testing.T) {
 		t.Fatalf("dia is at epoch %d, gil at %d", dia.epoch(), gil.epoch())
 	}
 	dia.Stop()
-	apart([]*Node{ben}, []*Node{ana, gil, dia})
+	w.part([]*Node{ben}, []*Node{ana, gil, dia})
 	must(t, ben.Start())
 	must(t, ben.Remove(gil))
 	must(t, w.Run(engine.Seconds(30)))
