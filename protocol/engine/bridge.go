@@ -16,7 +16,7 @@ import (
 func (e *Engine) bridge(s *epochState) error {
 	day := protocol.DayOf(s.header.Core.CreatedAt)
 	for _, p := range e.parentsOf(s) {
-		if p.keys == nil || e.given(p, s.header.Device) || day < firstDay(p) || day > p.openTo {
+		if p.keys == nil || e.given(p, s.header.Device) || !p.accepted || day < firstDay(p) || day > p.openTo {
 			continue
 		}
 		ops, err := e.log.Between(p.header.Core.GovHeads, s.header.Core.GovHeads)
