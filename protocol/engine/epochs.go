@@ -97,8 +97,10 @@ func (e *Engine) issuedBy(m identity.MemberID) (pending, aside int) {
 	return pending, aside
 }
 
+// genOf is the generation of an epoch that was accepted: what any other one writes
+// there was not checked.
 func (e *Engine) genOf(id protocol.EpochID) (uint32, bool) {
-	if p := e.epochs[id]; p != nil {
+	if p := e.epochs[id]; p != nil && p.accepted {
 		return p.header.Core.Gen, true
 	}
 	return 0, false

@@ -95,6 +95,8 @@ var mutants = []mutant{
 	// Pages (spec 65 section 9).
 	{"TestApartForWeeks", "the same epochs are compared each time", "recon.go", "\tif len(list) > maxReconTags {", "\tif false && len(list) > maxReconTags {"},
 	{"TestApartForWeeks", "what leads nowhere yet is ignored", "epochs.go", "!e.authoredRoom(h):\n", "!e.authoredRoom(h), aside >= maxAside:\n"},
+	{"TestRacingEpochs", "generations that were not checked count", "epochs.go", "p != nil && p.accepted", "p != nil"},
+	{"TestRacingEpochs", "what was not accepted is bridged", "bridge.go", "|| !p.accepted ||", "||"},
 	{"TestGivenBackIssuesAlone", "nobody is passed over", "repair.go", "if e.given(s, d) || s.keys.HasChain(d) || e.isServed(s, d) {", "if false {"},
 	{"TestOldReBoxIsForSomebodyElse", "what others handed over is handed over again", "inbox.go", "\t\te.noteHanded(f.Device, x)\n", "\t\t_ = x\n"},
 	{"TestRemovedAndMadeOrganiser", "an epoch follows what it adds nothing to", "issue.go", "if e.organises() && e.now < e.periodOver() {", "if false {"},

@@ -120,6 +120,16 @@ func TestRacingEpochs(t *testing.T) {
 			f, _ := x.issue(d)
 			x.give(x.last, all, u, f)
 		}},
+		{"on one whose generation nobody accepts", 1, func(x *seized, all []*Node) {
+			d := x.draft(x.last)
+			d.Parents = []epoch.Parent{{ID: protocol.EpochID{4}, Gen: math.MaxUint32 - 3}}
+			x.healOn(d, all)
+		}},
+		{"on one of operations that nobody has", 2, func(x *seized, all []*Node) {
+			d := x.draft(x.last)
+			d.GovHeads = []protocol.OpID{{5}}
+			x.healOn(d, all)
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w, x, ben, cam, dia, eve := heldUp(t)
@@ -197,4 +207,15 @@ func alone(t *testing.T, w *World, d engine.Time) {
 	}
 	must(t, w.Run(d))
 	clear(w.cuts)
+}
+
+// healOn issues an epoch, and one with a reason that names it and the last one.
+func (x *seized) healOn(d epoch.Draft, all []*Node) {
+	u := x.heal()
+	f, h := x.issue(d)
+	x.give(x.last, all, f)
+	d = x.draft(x.last, h)
+	d.Heals = []protocol.ItemID{u.ID(x.n.id)}
+	f, _ = x.issue(d)
+	x.give(x.last, all, u, f)
 }
