@@ -41,6 +41,7 @@ type RescueItem struct {
 type RequestItem struct {
 	KeyUpdate protocol.ItemID  // the sender's newest own one, zero for its KeyPackage
 	Newest    protocol.EpochID // the newest epoch that it can open
+	Lost      protocol.EpochID // one that it cannot; zero: it knows of none
 }
 
 // ResponseItem answers a notice; its bytes mean nothing here.
@@ -115,6 +116,7 @@ type requestItemBody struct {
 	Device    identity.DeviceID
 	KeyUpdate protocol.ItemID
 	Newest    protocol.EpochID
+	Lost      protocol.EpochID
 }
 
 type handedBody struct {
@@ -235,7 +237,7 @@ func encodeItem(d identity.DeviceID, item InboxItem) ([]byte, error) {
 		}
 		return wire.Marshal(rescueBody{Device: d, Counter: i.Counter, Seed: i.Seed.Seed()}), nil
 	case RequestItem:
-		return wire.Marshal(requestItemBody{Device: d, KeyUpdate: i.KeyUpdate, Newest: i.Newest}), nil
+		return wire.Marshal(requestItemBody{Device: d, KeyUpdate: i.KeyUpdate, Newest: i.Newest, Lost: i.Lost}), nil
 	case ResponseItem:
 		if len(i.Body) > MaxResponse {
 			return nil, ErrTooLarge
@@ -280,7 +282,7 @@ func parseInbox(d identity.DeviceID, padded []byte) (InboxItem, error) {
 	case InboxRequest:
 		var b requestItemBody
 		err = wire.Unmarshal(p.Body, protocol.RoomSmall, &b)
-		item = RequestItem{KeyUpdate: b.KeyUpdate, Newest: b.Newest}
+		item = RequestItem{KeyUpdate: b.KeyUpdate, Newest: b.Newest, Lost: b.Lost}
 	case InboxResponse:
 		item = ResponseItem{Body: p.Body}
 	case InboxKeyUpdate:

@@ -27,7 +27,7 @@ func handed(n int) (list []identity.DeviceID) {
 func items(g protocol.GroupID, d identity.DeviceKey) map[string]InboxItem {
 	return map[string]InboxItem{
 		"rescue":           RescueItem{Counter: 3, Seed: RescueSeedFromBytes([32]byte{1})},
-		"request":          RequestItem{KeyUpdate: protocol.ItemID{2}, Newest: protocol.EpochID{3}},
+		"request":          RequestItem{KeyUpdate: protocol.ItemID{2}, Newest: protocol.EpochID{3}, Lost: protocol.EpochID{4}},
 		"request, no keys": RequestItem{},
 		"response, empty":  ResponseItem{},
 		"response":         ResponseItem{Body: []byte("oui")},

@@ -19,7 +19,7 @@ func (g *group) moreVectors(t *testing.T, v *ownVectors, h *Header) {
 	self := to.id()
 	v.Device = self[:]
 	for _, item := range []InboxItem{
-		RescueItem{Counter: 2, Seed: RescueSeedFromBytes([32]byte{8})}, RequestItem{KeyUpdate: protocol.ItemID{1}, Newest: h.id},
+		RescueItem{Counter: 2, Seed: RescueSeedFromBytes([32]byte{8})}, RequestItem{KeyUpdate: protocol.ItemID{1}, Newest: h.id, Lost: protocol.EpochID{2}},
 		ResponseItem{Body: []byte("oui")}, KeyUpdateItem{Frame: keyUpdateFrame(g.id, to.key)},
 	} {
 		f := must[protocol.Frame](t)(SealInbox(g.id, to.key, h, item))
