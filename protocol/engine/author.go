@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/palabre-app/palabre/protocol"
@@ -100,12 +101,15 @@ func (e *Engine) counts(s *epochState) bool {
 	return s.author
 }
 
-// goesBefore says whether an epoch is sent in rather than one with a smaller id of
-// the same generation, or a lower one. An author's stands in for an organiser's
-// only where there is none: its issuer may have known fewer keys.
+// goesBefore says whether an epoch is sent in rather than another one: it is of a
+// higher generation, or of the same and has the smaller id. An author's stands in for
+// an organiser's only where there is none: its issuer may have known fewer keys.
 func (s *epochState) goesBefore(o *epochState) bool {
 	if a, b := s.header.Core.ByAuthor(), o.header.Core.ByAuthor(); a != b {
 		return b
+	}
+	if s.header.Core.Gen == o.header.Core.Gen {
+		return bytes.Compare(s.id(), o.id()) < 0
 	}
 	return s.header.Core.Gen > o.header.Core.Gen
 }

@@ -135,6 +135,18 @@ func (e *Engine) sealAgain(s *epochState, recipients []epoch.Recipient, parents 
 			if err := e.sealNewer(s, p, r.Device); err != nil {
 				return err
 			}
+			then, ok := e.log.At(p.header.Core.GovHeads)
+			if !ok {
+				continue
+			}
+			if _, boxed := slices.BinarySearchFunc(then.Boxed(), r.Device, compareDevices); boxed {
+				continue
+			}
+			for _, f := range e.ring.Frames(r.Device) { // who came meanwhile was not told of who is back
+				if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	lacks := func(r epoch.Recipient) bool {

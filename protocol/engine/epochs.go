@@ -19,7 +19,15 @@ import (
 const (
 	maxPending = 16
 	maxAside   = 16
+	partedDays = 60
 )
+
+// asidePlaces is how many epochs of one member are kept that lead nowhere. A part of
+// the group that the others do not reach for weeks goes on renewing its keys, and what
+// it is in then is among them: there is a place for each period of 60 days more.
+func (e *Engine) asidePlaces() int {
+	return maxAside + int(partedDays*protocol.DaySeconds/e.period())
+}
 
 // epochRecord is what the disk holds of an epoch beside its secrets.
 type epochRecord struct {
@@ -30,6 +38,7 @@ type epochRecord struct {
 	Covered  int64 // Time
 	Arrived  int64
 	Erased   bool // the secrets were erased, and are not to be won again
+	Asked    bool // this device asked for what it cannot open of it
 }
 
 // applyHeader takes an epoch header in. It is opened at once where a box of it
@@ -54,7 +63,7 @@ func (e *Engine) applyHeader(f protocol.Frame) (protocol.Verdict, error) {
 	switch {
 	case ok && !mayIssue(roster, h), h.Core.ByAuthor() && !e.authoredRoom(h):
 		return protocol.Ignore, nil
-	case !ok && !mayIssue(e.log.Resolve(), h), pending >= maxPending, aside >= maxAside:
+	case !ok && !mayIssue(e.log.Resolve(), h), pending >= maxPending && !e.dropOldest(h), aside >= e.asidePlaces():
 		// Who comes back lacks the keys by which he would see that those that came
 		// first lead on.
 		return protocol.Accept, errUnjudged
@@ -65,8 +74,27 @@ func (e *Engine) applyHeader(f protocol.Frame) (protocol.Verdict, error) {
 	s := &epochState{header: h, frame: f.Marshal(), arrived: e.now}
 	e.keepEpoch(s)
 	e.putEpoch(s)
+	e.version++
 	e.authority.judged = nil // it may be the second under its number
 	return protocol.Accept, nil
+}
+
+// dropOldest makes room among those that cannot be judged yet for a newer one of the
+// same issuer: who was apart for weeks is given many headers that he can neither open
+// nor follow, and what is sent in now is the newest. False: there is no older one.
+func (e *Engine) dropOldest(h *epoch.Header) bool {
+	for _, s := range e.byGen {
+		if s.header.Core.Gen >= h.Core.Gen {
+			return false
+		}
+		if s.header.Core.Issuer == h.Core.Issuer && !s.accepted && !s.erased && s.keys == nil {
+			e.dropPages(s, true)
+			e.dropEpoch(s)
+			e.erase(tableEpochs, s.id())
+			return true
+		}
+	}
+	return false
 }
 
 // issuedBy counts a member's epochs that cannot be judged yet, and those from
@@ -272,7 +300,7 @@ func (s *epochState) id() []byte {
 
 func (e *Engine) putEpoch(s *epochState) {
 	e.put(tableEpochs, s.id(), wire.Marshal(epochRecord{Frame: s.frame, Accepted: s.accepted, Exact: s.exact,
-		Covered: int64(s.covered), Arrived: int64(s.arrived), Erased: s.erased}), 0)
+		Covered: int64(s.covered), Arrived: int64(s.arrived), Erased: s.erased, Asked: s.asked}), 0)
 }
 
 // keepEpoch takes an epoch in that is not here yet. It may be called while the
@@ -351,6 +379,6 @@ func (e *Engine) loadEpoch(value []byte) error {
 		return errors.New("an epoch is stored twice")
 	}
 	e.keepEpoch(&epochState{header: h, frame: r.Frame, accepted: r.Accepted, exact: r.Exact,
-		covered: Time(r.Covered), arrived: Time(r.Arrived), erased: r.Erased})
+		covered: Time(r.Covered), arrived: Time(r.Arrived), erased: r.Erased, asked: r.Asked})
 	return nil
 }

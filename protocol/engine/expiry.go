@@ -202,6 +202,7 @@ func (e *Engine) wake() Time {
 		earlier(e.carrying.due)
 		earlier(e.rejects.next())
 		earlier(e.starvedDue())
+		earlier(e.lostDue())
 		earlier(e.heldDue())
 		earlier(e.planned.suspend)
 		if a := &e.authority; a.stand != (protocol.OpID{}) && !a.alarm && e.canSign() {

@@ -42,11 +42,12 @@ func parseEntry(k []byte) (entry, error) {
 }
 
 // forCatchUp says whether the envelope is part of what an older key buys:
-// operations, headers and the keys that boxes are sealed to.
+// operations, headers, the keys that boxes are sealed to, and what is asked of the
+// organisers.
 func (n entry) forCatchUp() bool {
 	switch n.kind {
 	case protocol.KindOp, protocol.KindEpoch, protocol.KindPage, protocol.KindKeyPackage,
-		protocol.KindKeyUpdate, protocol.KindBatch, protocol.KindReBox, protocol.KindChunk:
+		protocol.KindKeyUpdate, protocol.KindBatch, protocol.KindReBox, protocol.KindChunk, protocol.KindInbox:
 		return true
 	}
 	return false

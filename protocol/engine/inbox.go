@@ -21,7 +21,11 @@ func (e *Engine) inbox(s *epochState, day protocol.Day) *epoch.Mailbox {
 // sent in, which is the sending one if there is one, and announces it, or sends it on
 // its way to them.
 func (e *Engine) tellOrganisers(item epoch.InboxItem) error {
-	s := e.epochs[e.lastOps]
+	return e.tellOrganisersIn(e.epochs[e.lastOps], item)
+}
+
+// tellOrganisersIn is tellOrganisers for the operating devices of another epoch.
+func (e *Engine) tellOrganisersIn(s *epochState, item epoch.InboxItem) error {
 	f, err := epoch.SealInbox(e.id, e.self.device, s.header, item)
 	if err != nil {
 		return err
@@ -30,7 +34,7 @@ func (e *Engine) tellOrganisers(item epoch.InboxItem) error {
 	if err != nil {
 		return err
 	}
-	e.charge(e.lastOps, f, len(envelope))
+	e.charge(s.header.ID(), f, len(envelope))
 	n := e.keepInbox(s, f, envelope)
 	if s.reconciled(n) {
 		e.announce(n)
@@ -62,7 +66,7 @@ func (e *Engine) applyInbox(f protocol.Frame) (protocol.Verdict, error) {
 	case epoch.RescueItem:
 		e.takeSeed(f.Device, x)
 	case epoch.RequestItem:
-		e.noteRequest(f.Device, x.Newest)
+		e.noteRequest(f.Device, x)
 	case epoch.HandedItem:
 		e.noteHanded(f.Device, x)
 	}

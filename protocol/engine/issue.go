@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -113,7 +112,11 @@ func (e *Engine) periodOver() Time {
 	for _, s := range e.tipsHeld() {
 		newest = max(newest, e.dueOver(s))
 	}
-	return Seconds(newest + e.period())
+	over := newest + e.period()
+	if x := e.beside(); x != nil {
+		over = max(over, min(e.dueOver(x)+e.period(), over+e.period()))
+	}
+	return Seconds(over)
 }
 
 // period is after how many seconds keys are renewed without any other reason.
@@ -216,6 +219,10 @@ func (e *Engine) parents() []*epochState {
 		list = append(list, x)
 		slices.SortFunc(list, compareEpochs)
 	}
+	if x := e.beside(); x != nil && (e.now >= Seconds(e.dueOver(x)+e.period()) || e.log.Answers(e.log.Heads(), x.header.Core.GovHeads)) {
+		list = append(list, x)
+		slices.SortFunc(list, compareEpochs)
+	}
 	if e.organises() && e.now < e.periodOver() {
 		list = e.addedTo(list)
 	}
@@ -252,12 +259,30 @@ func (e *Engine) passedBy() *epochState {
 		case used != nil && s.header.Core.Gen < used.header.Core.Gen:
 			return nil
 		case s.keys != nil || s.erased || !s.accepted || s.header.Core.ByAuthor():
-		case used != nil && !s.goesBefore(used) && bytes.Compare(s.id(), used.id()) > 0:
+		case used != nil && used.goesBefore(s):
 		case !e.given(s, e.self.deviceID) && e.sound(s) && e.covers(s) && e.log.Answers(e.log.Heads(), s.header.Core.GovHeads):
 			return s
 		}
 	}
 	return nil
+}
+
+// beside is the epoch of another row that others prefer, while this organiser's device
+// cannot tell whether it is made as it has to be: that row began before what is known
+// of it here. nil: none. The next epoch follows it, too, or those in it would not
+// move; its period is waited for, but for one more than the own at most.
+func (e *Engine) beside() (best *epochState) {
+	used := e.epochs[e.sending]
+	if used == nil || !e.organises() {
+		return nil
+	}
+	for _, s := range e.byGen {
+		if s != used && e.mayServe(s) && e.counts(s) && e.covers(s) && s.goesBefore(used) && !e.sound(s) && e.rootless(s) &&
+			(best == nil || s.goesBefore(best)) {
+			best = s
+		}
+	}
+	return best
 }
 
 // draftEpoch lists what the next epoch says: every effective device with its

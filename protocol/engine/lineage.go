@@ -55,7 +55,7 @@ func (e *Engine) justified(s *epochState) bool {
 
 func (e *Engine) hasReason(s *epochState) bool {
 	bases, all := e.bases(s, map[protocol.EpochID]bool{})
-	if !all {
+	if !all && !e.onSound(s) {
 		if b := e.insteadOfUnknown(s); b != nil {
 			bases = append(bases, b)
 		}
@@ -104,6 +104,15 @@ func (e *Engine) bases(s *epochState, seen map[protocol.EpochID]bool) (list []*e
 // sound says whether an epoch was made as it has to be, as far as can be told.
 func (e *Engine) sound(s *epochState) bool {
 	return e.counts(s) && !e.log.Resolve().Rejected(s.header.ID()) && (s.keys == nil || e.isExact(s)) && e.justified(s)
+}
+
+// onSound says whether an epoch has its generation from a parent that was made as it
+// has to be: then what is not known of the others gives it nothing.
+func (e *Engine) onSound(s *epochState) bool {
+	return slices.ContainsFunc(s.header.Core.Parents, func(id protocol.EpochID) bool {
+		p := e.epochs[id]
+		return p != nil && p.header.Core.Gen+1 == s.header.Core.Gen && e.sound(p)
+	})
 }
 
 // insteadOfUnknown is what an epoch is compared with whose parents are not all

@@ -39,6 +39,8 @@ type rejections struct {
 	// what this device cannot open, as of a version (starved.go); nil: nothing
 	starved   *epochState
 	starvedAt uint64
+	lost      []*epochState // the same, of what it was given (asked.go)
+	lostAt    uint64
 	heldAt    Time                      // when this device asks because it has nothing to send in; 0: it has
 	org       map[protocol.EpochID]bool // epochs whose own box was looked into: whether it is as it has to be
 }
@@ -80,9 +82,29 @@ func (e *Engine) rejectIfDue() (bool, error) {
 			return false, nil // the right went meanwhile, or there is no room
 		}
 		e.planned.now = true
-		return true, nil
+		return true, e.tellLeftOut(s)
 	}
 	return false, nil
+}
+
+// tellLeftOut tells the keys of those for whom an epoch has no box there, so that its
+// issuer does not leave them out again because it never heard of them.
+func (e *Engine) tellLeftOut(s *epochState) error {
+	roster, ok := e.log.At(s.header.Core.GovHeads)
+	if !ok || s.keys == nil || !s.header.Core.Inline() {
+		return nil
+	}
+	for _, d := range roster.Boxed() {
+		if slices.ContainsFunc(e.ring.All(d), func(k group.DeviceKeys) bool { return s.header.Boxes(&k.KEM) }) {
+			continue
+		}
+		for _, f := range e.ring.Frames(d) {
+			if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (e *Engine) planRejections() error {
@@ -171,12 +193,10 @@ func (e *Engine) fault(s *epochState) (reason group.Rejection, sure bool) {
 // auditNow compares all boxes of an epoch with those for whom they are to be.
 func (e *Engine) auditNow(s *epochState, roster *group.Roster) (reason group.Rejection, sure bool) {
 	want := e.expected(roster)
-	if s.header.Pages() > 0 {
-		// Who is in and whose keys no organiser's device here has heard of is left out by
-		// all of them alike: that is no fault, and rejecting it would have no end.
-		for i := range want {
-			want[i].Optional = want[i].Optional || len(want[i].Keys) == 0
-		}
+	// Whose keys nobody told here is left out by all who did not hear of them: to reject
+	// that would have no end. Who has the keys rejects it, and tells them.
+	for i := range want {
+		want[i].Optional = want[i].Optional || len(want[i].Keys) == 0
 	}
 	found, err := s.header.Audit(s.keys, want)
 	if err != nil || found.Exact() {

@@ -30,6 +30,7 @@ type repair struct {
 	look   bool                 // a ReBox, or a piece of one, came
 	opened map[protocol.EnvelopeID]bool
 	asked  map[identity.DeviceID]asking
+	handed []heard // the last of what others said that they handed over
 
 	unjudged      [][]byte // originals whose authors had seen operations that are not here yet
 	unjudgedBytes int
@@ -157,15 +158,17 @@ func (e *Engine) rebox(d identity.DeviceID, old *epochState) error {
 	return nil
 }
 
-// handOverEpochs is what any ReBox for a device holds: the sending epoch and the
-// others in force that the device was not given, everybody's keys, and what was
-// said since.
+// handOverEpochs is what any ReBox for a device holds: the sending epoch, those that
+// the device asked for and the others in force that it was not given, everybody's
+// keys, and what was said since.
 func (e *Engine) handOverEpochs(d identity.DeviceID) (r epoch.ReBox, err error) {
 	m, _ := e.log.Resolve().MemberOfDevice(d)
 	operator := e.log.Resolve().IsOrganiser(d)
 	var handed []*epochState
 	for _, s := range e.keptByUse() {
-		if s.header.ID() != e.sending && (!e.sound(s) || e.superseded(s.header.ID()) || len(r.Epochs) == epoch.MaxWelcomeEpochs || e.given(s, d) && !e.repair.asked[d].lacks[s.header.ID()]) {
+		id := s.header.ID()
+		unasked := !e.repair.asked[d].lacks[id] && (!e.sound(s) || e.superseded(id) || e.given(s, d))
+		if id != e.sending && (unasked || len(r.Epochs) == epoch.MaxWelcomeEpochs) {
 			continue
 		}
 		keys, err := s.keys.Export(operator && s.keys.Organiser())

@@ -30,6 +30,7 @@ type rescueLink struct {
 	heads  []protocol.OpID   // that the other side named
 	keys   []protocol.Frame  // of others, until all are here
 	parts  []protocol.Frame  // of ReBoxes
+	newest protocol.EpochID  // whose header came first; zero: none did
 }
 
 // rescued is the ReBox that was sealed for a device last.
@@ -242,6 +243,9 @@ func (e *Engine) onRescued(p *peer, envelope []byte) bool {
 			return false
 		}
 		v, _ = e.takeRescued(f, len(envelope))
+		if h, err := epoch.ParseHeader(e.id, f); err == nil && p.rescue.newest == (protocol.EpochID{}) {
+			p.rescue.newest = h.ID()
+		}
 	case protocol.KindReBox, protocol.KindChunk:
 		if len(p.rescue.parts) <= epoch.MaxChunks {
 			p.rescue.parts = append(p.rescue.parts, f)
@@ -296,13 +300,17 @@ func (e *Engine) isStored(t Table, id protocol.ItemID) bool {
 }
 
 // takeFromRescued takes what a device says that is cut off, and carries it to the
-// others: operations, which hold no secret, and its own keys.
+// others: operations, which hold no secret, its own keys and those of whom they add,
+// and the header of the epoch in which it was last, if that is not known here.
 func (e *Engine) takeFromRescued(d identity.DeviceID, f protocol.Frame, size int) protocol.Verdict {
 	if _, in := e.log.Resolve().MemberOfDevice(d); !in || !e.canSign() {
 		return protocol.Ignore
 	}
-	own := (f.Kind == protocol.KindKeyUpdate || f.Kind == protocol.KindKeyPackage) && f.Device == d
-	if f.Kind != protocol.KindOp && !own {
+	if f.Kind == protocol.KindEpoch {
+		return e.takeAcross(f, size)
+	}
+	isKey := f.Kind == protocol.KindKeyUpdate || f.Kind == protocol.KindKeyPackage
+	if f.Kind != protocol.KindOp && !isKey {
 		return protocol.Ignore
 	}
 	v, err := e.takeRescued(f, size)
@@ -319,6 +327,23 @@ func (e *Engine) takeFromRescued(d identity.DeviceID, f protocol.Frame, size int
 	return protocol.Accept
 }
 
+// takeAcross takes the header of an epoch in from who is cut off. It may be of a part
+// of the group that nobody here reached for weeks: each who was to have a box in it
+// can ask for it where it lies now.
+func (e *Engine) takeAcross(f protocol.Frame, size int) protocol.Verdict {
+	h, err := epoch.ParseHeader(e.id, f)
+	if err != nil || e.epochs[h.ID()] != nil || !mayIssue(e.log.Resolve(), h) {
+		return protocol.Ignore
+	}
+	v, err := e.takeRescued(f, size)
+	if s := e.epochs[h.ID()]; v == protocol.Accept && err == nil && s != nil {
+		if e.putAcross(e.epochs[e.lastOps], s) != nil {
+			return protocol.Ignore
+		}
+	}
+	return v
+}
+
 // onRescueEnd comes once all was given: now this device says what the other one
 // lacks, and looks for a ReBox.
 func (e *Engine) onRescueEnd(p *peer, id protocol.MailboxID) bool {
@@ -326,14 +351,26 @@ func (e *Engine) onRescueEnd(p *peer, id protocol.MailboxID) bool {
 	if r.device != e.self.deviceID || id != r.seed.box.Address() {
 		return false
 	}
-	for _, f := range e.since(r.heads) {
-		e.giveRescued(p, f)
+	last := e.epochs[e.lastOps]
+	for _, op := range e.since(r.heads) {
+		frames := []protocol.Frame{op}
+		if last != nil {
+			frames = e.withKeys(last, op)
+		}
+		for _, f := range frames {
+			e.giveRescued(p, f)
+		}
 	}
 	for _, f := range e.ring.Frames(e.self.deviceID) {
 		e.giveRescued(p, f)
 	}
 	if e.takeRescueKeys(r) != nil {
 		return false
+	}
+	if last != nil {
+		if f, err := protocol.ParseFrame(last.frame); err == nil {
+			e.giveRescued(p, f)
+		}
 	}
 	parts := r.parts
 	r.parts, r.done = nil, true
@@ -355,6 +392,9 @@ func (e *Engine) onRescueEnd(p *peer, id protocol.MailboxID) bool {
 		} else if _, err := e.enterByReBox(box); err != nil {
 			return false
 		}
+	}
+	if e.tellAcross(last, e.epochs[r.newest]) != nil {
+		return false
 	}
 	if e.sending != (protocol.EpochID{}) || len(parts) > 0 {
 		p.until = min(p.until, e.now+drainFor)

@@ -97,12 +97,31 @@ func (e *Engine) noteHanded(by identity.DeviceID, x epoch.HandedItem) {
 	if m, ok := e.log.Resolve().MemberOfDevice(by); !ok || m.Suspended || !e.log.Resolve().IsOrganiser(by) {
 		return
 	}
+	e.repair.handed = append(e.repair.handed[max(0, len(e.repair.handed)+1-maxHandedKept):], heard{x, e.now})
+	e.leaveTo(x, x.Devices)
+}
+
+// heard is what another device said that it has handed over, and when it came here.
+type heard struct {
+	epoch.HandedItem
+	at Time
+}
+
+// A request may come after what another device has said of it: on links that are made
+// again each minute. So many of the last items are kept, and count for so long.
+const maxHandedKept = 16
+
+var heardFor = Seconds(60)
+
+// leaveTo leaves to others what an item says that they have handed to some of its
+// devices: the epoch and those before it, and what these asked for.
+func (e *Engine) leaveTo(x epoch.HandedItem, devices []identity.DeviceID) {
 	lacking := e.passedOver()
-	for _, d := range x.Devices {
+	for _, d := range devices {
 		newest, _ := e.ring.Newest(d)
 		for _, id := range lacking[d] {
 			k := senderKey{id, d}
-			if _, known := e.repair.served[k]; known || !e.descends(x.Epoch, id) {
+			if _, known := e.repair.served[k]; known || !e.descends(x.Epoch, id) && !e.repair.asked[d].lacks[id] {
 				continue
 			}
 			h := handed{until: e.now + othersServe, left: true, counter: newest.Counter}

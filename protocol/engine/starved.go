@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/palabre-app/palabre/protocol"
@@ -50,7 +49,7 @@ func (e *Engine) starved() *epochState {
 	used := e.epochs[e.sending]
 	for _, s := range slices.Backward(e.byGen) {
 		id := s.header.ID()
-		if used != nil && (used.goesBefore(s) || !s.goesBefore(used) && bytes.Compare(s.id(), used.id()) > 0) {
+		if used != nil && used.goesBefore(s) {
 			continue // nobody who has the one in which this device sends prefers it
 		}
 		if !s.accepted || s.keys != nil || s.erased || s.healed || s.covered != 0 || !e.standsNow(s) || !e.covers(s) || !e.justified(s) ||
@@ -102,16 +101,17 @@ func (e *Engine) askIfStarved() (bool, error) {
 	if at := e.heldDue(); at != 0 && e.now >= at {
 		e.rejects.heldAt = e.now + days(1)
 		e.planned.heal = true
-		return true, e.request()
+		return true, e.request(protocol.EpochID{})
 	}
 	if at := e.starvedDue(); at == 0 || e.now < at {
 		return false, nil
 	}
-	e.rejects.starved.healed = true
+	lost := e.rejects.starved
+	lost.healed = true
 	e.rejects.starved = nil
 	e.planned.heal = true
 	e.version++ // perhaps there is another one
-	return true, e.request()
+	return true, e.request(lost.header.ID())
 }
 
 // depositForStarved puts a header where devices are that asked for it from an

@@ -223,23 +223,22 @@ func TestApartForWeeks(t *testing.T) {
 		n.policy(t, func(p *group.Policy) { p.PeriodDays = 1 })
 		must(t, w.Run(engine.Seconds(60)))
 	}
-	dia, eve := w.Add("Dia"), w.Add("Eve")
-	link, err := ana.Invite(engine.InviteParams{Uses: 2, AutoApprove: true})
+	dia, eve, fay := w.Add("Dia"), w.Add("Eve"), w.Add("Fay")
+	link, err := ana.Invite(engine.InviteParams{Uses: 3, AutoApprove: true})
 	must(t, err)
-	must(t, dia.Join(link))
-	must(t, eve.Join(link))
-	must(t, w.Run(engine.Seconds(600)))
-	for _, n := range []*Node{ana, ben} {
-		for _, x := range []*Node{cam, dia} {
-			w.Cut(n, x)
-			w.Cut(x, n)
-		}
+	for _, n := range []*Node{dia, eve, fay} {
+		must(t, n.Join(link))
 	}
+	must(t, w.Run(engine.Seconds(600)))
+	w.part([]*Node{ana, ben}, []*Node{cam, dia})
 	eve.Stop()
+	fay.Stop()
+	must(t, ana.Remove(fay))
 	must(t, cam.Post("de loin", "Corps.", 40*daySeconds))
-	w.pass(t, 21, eve)
+	w.pass(t, 21, eve, fay)
 	dia.sees(t, true, "de loin")
 	ana.sees(t, false, "de loin")
+	must(t, cam.Post("de la veille", "Corps.", 40*daySeconds))
 	if ana.epoch() < 20 || cam.epoch() < 20 {
 		t.Fatalf("ana is at epoch %d, cam at %d", ana.epoch(), cam.epoch())
 	}
@@ -253,10 +252,23 @@ func TestApartForWeeks(t *testing.T) {
 		t.Errorf("eve is at epoch %d, ana at %d", eve.epoch(), ana.epoch())
 	}
 	clear(w.cuts)
+	w.part([]*Node{eve}, []*Node{cam, dia}) // she has old keys of both
 	must(t, w.Run(engine.Seconds(3600)))
 	for _, n := range []*Node{ana, ben, eve} {
 		n.sees(t, true, "de loin")
+		n.sees(t, true, "de la veille")
+	}
+	// For ana and ben by cam, for cam and dia by ana or ben, and for eve by one of each
+	// part at most, since no one brings more than 16 epochs.
+	if n := eve.reboxes(); n > 6 {
+		t.Errorf("%d ReBoxes were made", n)
 	}
 	w.pass(t, 2)
+	cams, _ := cam.sendingIn()
+	for _, n := range []*Node{ana, ben, dia, eve} {
+		if s, _ := n.sendingIn(); s != cams {
+			t.Errorf("%s and Cam do not send in one epoch", n.Name)
+		}
+	}
 	must(t, w.Check())
 }

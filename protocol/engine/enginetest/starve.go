@@ -41,14 +41,22 @@ type hunger struct {
 	removals int
 	policy   group.Policy
 	split    bool // some were seen to send in another epoch than others
+	risk     bool // a group at high risk
 }
+
+// riskFrom is the first seed of histories of groups at high risk.
+const riskFrom = 1_000
+
+// lostFor is how long it takes until what was sealed to erased keys was asked for,
+// which all who organise have to be awake for (spec 46 section 10).
+var lostFor = engine.Seconds(300)
 
 // RunStarveSeed draws a history without any attacker, connects everybody, lets
 // the device of one organiser wake, and asks whether anybody starves: whether who
 // is in the group reads what is now sent, and whether anything is held. Then all
 // wake, and it asks again. In the end all send in one epoch.
 func RunStarveSeed(seed uint64) (*World, error) {
-	s := &hunger{World: NewWorld(seed), island: map[*Node]int{}}
+	s := &hunger{World: NewWorld(seed), island: map[*Node]int{}, risk: seed >= riskFrom}
 	err := s.run()
 	if err != nil {
 		err = fmt.Errorf("seed %d: %w", seed, err)
@@ -108,8 +116,11 @@ func (s *hunger) wakeOne() error {
 	if err := s.Run(wakeUp); err != nil {
 		return err
 	}
-	if err := s.fed(awake); err != nil {
-		return fmt.Errorf("with %s awake: %w", awake.Name, err)
+	late := s.risk && s.days >= 3
+	if !late {
+		if err := s.fed(awake); err != nil {
+			return fmt.Errorf("with %s awake: %w", awake.Name, err)
+		}
 	}
 	s.logf("all wake")
 	for _, n := range s.nodes {
@@ -119,6 +130,11 @@ func (s *hunger) wakeOne() error {
 	}
 	if err := s.HealAll(); err != nil {
 		return err
+	}
+	if late {
+		if err := s.Run(lostFor); err != nil {
+			return err
+		}
 	}
 	if err := s.Run(wakeUp); err != nil {
 		return err

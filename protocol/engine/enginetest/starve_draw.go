@@ -19,6 +19,7 @@ func (s *hunger) gather() error {
 	if s.random.IntN(4) == 0 {
 		s.policy.Posting = group.PostAuthors
 	}
+	s.policy.HighRisk = s.risk
 	founder := s.Add(organisers[0])
 	if err := founder.Found("Jardin", s.policy); err != nil {
 		return err
@@ -55,6 +56,9 @@ func (s *hunger) gather() error {
 	}
 	if got := len(founder.Engine.Authority().Organisers); got != len(organisers) {
 		return fmt.Errorf("%d organisers instead of %d", got, len(organisers))
+	}
+	if s.risk {
+		s.policy.PeriodDays = 1
 	}
 	s.logf("%d organisers, %d others, keys for %d days", len(organisers), len(readers), s.policy.PeriodDays)
 	return nil
@@ -216,7 +220,7 @@ func (s *hunger) passDays(days int64) error {
 				gates[n], n.gate = n.gate, nil
 			}
 		}
-		if err := s.Run(engine.Seconds(protocol.DaySeconds) - wakeUp); err != nil {
+		if err := s.Run(engine.Seconds(protocol.DaySeconds) - s.daily()); err != nil {
 			return err
 		}
 		for _, n := range s.nodes {
@@ -225,11 +229,20 @@ func (s *hunger) passDays(days int64) error {
 				n.start()
 			}
 		}
-		if err := s.Run(wakeUp); err != nil {
+		if err := s.Run(s.daily()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// daily is for how long the phones wake each day: at high risk until those of an
+// island take keys for replaced that they have not used for three days.
+func (s *hunger) daily() engine.Time {
+	if s.risk {
+		return engine.Seconds(700)
+	}
+	return wakeUp
 }
 
 // then lets who is on the island hear of a proposal and vote.

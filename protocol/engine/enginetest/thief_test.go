@@ -160,6 +160,7 @@ func (l *loot) readRows(m *Memory) {
 			Covered         int64
 			Arrived         int64
 			Erased          bool
+			Asked           bool
 		}
 		must(l.t, wire.Unmarshal(v, engine.MaxValueSize, &r))
 		l.take(r.Frame)
