@@ -116,7 +116,7 @@ func (s *hunger) wakeOne() error {
 	if err := s.Run(wakeUp); err != nil {
 		return err
 	}
-	late := s.risk && s.days >= 3
+	late := s.days >= 14 || s.risk && s.days >= 3 // replaced keys are erased by then
 	if !late {
 		if err := s.fed(awake); err != nil {
 			return fmt.Errorf("with %s awake: %w", awake.Name, err)
