@@ -135,17 +135,8 @@ func (e *Engine) sealAgain(s *epochState, recipients []epoch.Recipient, parents 
 			if err := e.sealNewer(s, p, r.Device); err != nil {
 				return err
 			}
-			then, ok := e.log.At(p.header.Core.GovHeads)
-			if !ok {
-				continue
-			}
-			if _, boxed := slices.BinarySearchFunc(then.Boxed(), r.Device, compareDevices); boxed {
-				continue
-			}
-			for _, f := range e.ring.Frames(r.Device) { // who came meanwhile was not told of who is back
-				if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
-					return err
-				}
+			if err := e.sealReturned(s, p, r.Device); err != nil {
+				return err
 			}
 		}
 	}
@@ -176,6 +167,24 @@ func (e *Engine) sealNewer(s, in *epochState, d identity.DeviceID) error {
 		if t, newer := told[f.ID(e.id)]; f.Kind != protocol.KindKeyUpdate || !newer || t {
 			continue
 		}
+		if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sealReturned seals into an epoch the keys of a device that was to have no box in a
+// parent: who was let in meanwhile was not told them.
+func (e *Engine) sealReturned(s, parent *epochState, d identity.DeviceID) error {
+	then, ok := e.log.At(parent.header.Core.GovHeads)
+	if !ok {
+		return nil
+	}
+	if _, boxed := slices.BinarySearchFunc(then.Boxed(), d, compareDevices); boxed {
+		return nil
+	}
+	for _, f := range e.ring.Frames(d) {
 		if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
 			return err
 		}
