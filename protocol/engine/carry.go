@@ -49,9 +49,8 @@ type carried struct {
 	ops   int
 }
 
-// untold says whether the sending epoch lacks operations.
-func (e *Engine) untold() bool {
-	s := e.epochs[e.sending]
+// untold says whether an epoch lacks operations, or keys of whom they add.
+func (e *Engine) untold(s *epochState) bool {
 	if s == nil {
 		return false
 	}
@@ -59,25 +58,37 @@ func (e *Engine) untold() bool {
 	if err != nil {
 		return false
 	}
-	for _, f := range ops {
-		if !e.held.hasItem(e.sending, f.ID(e.id), false) {
-			return true
+	for _, op := range ops {
+		for _, f := range e.withKeys(s, op) {
+			if !e.held.hasItem(s.header.ID(), f.ID(e.id), false) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
 // carryIfDue has an organiser's device tell in the sending epoch what was told in
-// others beside it: up to a minute later, unless others did meanwhile.
+// others beside it: up to a minute later, unless others did meanwhile. Where such an
+// operation takes the sending epoch away, it is told in it at once: others go on
+// sending there until they hear of it.
 func (e *Engine) carryIfDue() (bool, error) {
 	c := &e.carrying
+	waits := e.sending == (protocol.EpochID{})
 	if e.frozen || e.asOrganiser() != nil || c.at == e.version && (c.due == 0 || e.now < c.due) {
 		return false, nil
 	}
 	c.at = e.version
+	in := e.epochs[e.sending]
+	if waits {
+		in = e.epochs[e.lastOps]
+	}
 	switch {
-	case !e.untold():
+	case !e.untold(in):
 		c.due = 0
+	case waits:
+		c.due = 0
+		return true, e.sealOps(in)
 	case c.due == 0:
 		wait, err := e.randomBelow(int64(issueWait))
 		if err != nil {
@@ -86,7 +97,7 @@ func (e *Engine) carryIfDue() (bool, error) {
 		c.due = e.now + Time(wait)
 	case e.now >= c.due:
 		c.due = 0
-		return true, e.sealOps(e.epochs[e.sending])
+		return true, e.sealOps(in)
 	}
 	return false, nil
 }

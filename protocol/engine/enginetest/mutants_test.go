@@ -81,6 +81,9 @@ var mutants = []mutant{
 	{"TestFalseEpochsDoNotFillUp", "an author's epoch moves everybody", "author.go", "; a != b {", "; a != b && false {"},
 	{"TestReaderIssuesInVain", "readers issue", "epochs.go", "return r.MayPost(m.ID) && len(r.Boxed())", "return len(r.Boxed())"},
 	// Alerts (group keys section 4.5).
+	{"TestRemovalInAnotherRowIsToldAtOnce", "what takes the epoch away waits", "carry.go", "\tcase waits:\n\t\tc.due = 0\n\t\treturn true, e.sealOps(in)\n", ""},
+	{"TestRemovalInAnotherRowIsToldAtOnce", "what waits tells nothing", "carry.go", "\tif waits {\n\t\tin = e.epochs[e.lastOps]\n\t}\n", ""},
+
 	{"TestAlertIsSentNow", "more readers than was said", "alerts.go", "case len(out) > readers:", "case len(out) > readers+9:"},
 	{"TestAlertIsSentNow", "anything goes out", "alerts.go", "case n.Urgency != feed.Alert:", "case false:"},
 	{"TestAlertIsSentNow", "readers are not counted", "alerts.go", "people = append(people, m)", "_ = m"},
