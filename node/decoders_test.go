@@ -68,6 +68,8 @@ var decoders = map[string]string{
 	"protocol/engine.Engine.applyBatch":    "protocol/engine.FuzzPeerMessage",
 	"protocol/engine.Engine.onClock":       "protocol/engine.FuzzPeerMessage",
 	"protocol/engine.Engine.loadClock":     "row: the last day that was in order",
+	"protocol/engine.parseLink":            "row: a link of a chain of messages",
+	"protocol/engine.Engine.loadTwice":     "row: a device that said two things",
 	"protocol/engine.invite.link":          "row: an own invite",
 	"protocol/engine.Engine.loadAddresses": "row: own addresses",
 	"protocol/engine.Engine.loadDraft":     "row: an own draft",

@@ -254,7 +254,7 @@ func members(n *Node, a api.GroupArgs) (any, error) {
 	list := []api.Member{}
 	for _, m := range g.engine.Members() {
 		list = append(list, api.Member{ID: m.ID.String(), Name: m.Name, Role: m.Role.String(), Words: strings.Join(m.Words[:], " "),
-			Suspended: suspended[m.ID]})
+			Suspended: suspended[m.ID], Twice: m.Twice})
 	}
 	return list, nil
 }

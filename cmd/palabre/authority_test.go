@@ -254,3 +254,14 @@ func TestRecoveryNewShowsTheWords(t *testing.T) {
 		}
 	}
 }
+
+// Everybody reads whose phone said two things in one place.
+func TestPeopleReadWhoSaidTwoThings(t *testing.T) {
+	_, dir := record(t, map[string]any{api.CommandMembers: []api.Member{
+		{ID: awa.ID, Name: "Awa", Role: api.RoleOrganiser, Words: "a b c d e f"},
+		{ID: dawit.ID, Name: "Dawit", Role: api.RoleReader, Words: "g h i j k l", Twice: true}}})
+	prints(t, dir, ""+
+		"aaaaaaaa  organiser  a b c d e f  Awa\n"+
+		"dddddddd  reader     g h i j k l  Dawit\n"+
+		"Dawit: one of their devices signed two different things in one place. It was copied, or it tells people different things: ask Dawit face to face.\n", "members")
+}

@@ -148,6 +148,11 @@ func (f *face) membersCommand() *cobra.Command {
 				rows = append(rows, []string{id, role, line(m.Words), f.nameOf(m.Name)})
 			}
 			f.table(rows)
+			for _, m := range list {
+				if m.Twice {
+					f.tell("member.twice", "who", f.nameOf(m.Name))
+				}
+			}
 		})
 	})
 	return f.groupFlag(c, &a.Group)

@@ -81,6 +81,9 @@ type Member struct {
 	Words string `json:"words"` // six safety words, with spaces between
 
 	Suspended bool `json:"suspended,omitempty"` // an organiser who is
+	// Twice: one of their devices signed two things in one place. It was copied, or is
+	// used to tell people different things.
+	Twice bool `json:"twice,omitempty"`
 }
 
 // Roles of members.

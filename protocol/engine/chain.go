@@ -3,7 +3,6 @@ package engine
 import (
 	"encoding/binary"
 	"errors"
-	"slices"
 
 	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
@@ -13,7 +12,20 @@ import (
 // chainLink is one message of a device's chain: what it was and what it follows.
 type chainLink struct {
 	id, prev protocol.ContentID
-	knows    bool // its author knew that this device's member is in the group
+	knows    bool     // its author knew that this device's member is in the group
+	at       slot     // of the key that it was sealed under
+	frame    [16]byte // first half of the item id of its frame; zero: it came as an original
+}
+
+// slot names a message key of one device: the first half of its epoch's id, and
+// the number of the key.
+type slot struct {
+	epoch      [16]byte
+	generation uint32
+}
+
+func slotOf(id protocol.EpochID, generation uint32) slot {
+	return slot{epoch: [16]byte(id[:16]), generation: generation}
 }
 
 // chain is what is known of one device's messages, by their number. Gaps below
@@ -112,11 +124,33 @@ func (e *Engine) storeLink(d identity.DeviceID, seq uint64, l chainLink) {
 	if _, cut := e.log.Resolve().Cutoff(d); cut {
 		e.rejudge = true // the link may be the one that was missing between others and the cut-off
 	}
-	row := append(slices.Clone(l.id[:]), l.prev[:]...)
+	e.put(tableLinks, linkKey(d, seq), l.marshal(), 0)
+}
+
+// linkSize is the size of a stored link: two content ids, one byte, a slot and half
+// of an item id.
+const linkSize = 32 + 32 + 1 + 16 + 4 + 16
+
+func (l chainLink) marshal() []byte {
+	row := make([]byte, 64, linkSize)
+	copy(row, l.id[:])
+	copy(row[32:], l.prev[:])
+	row = append(row, 0)
 	if l.knows {
-		row = append(row, 1)
+		row[64] = 1
 	}
-	e.put(tableLinks, linkKey(d, seq), row, 0)
+	row = append(row, l.at.epoch[:]...)
+	row = binary.BigEndian.AppendUint32(row, l.at.generation)
+	return append(row, l.frame[:]...)
+}
+
+// parseLink reads a stored link.
+func parseLink(b []byte) (l chainLink, ok bool) {
+	if len(b) != linkSize || b[64] > 1 {
+		return l, false
+	}
+	return chainLink{id: protocol.ContentID(b[:32]), prev: protocol.ContentID(b[32:64]), knows: b[64] == 1,
+		at: slot{[16]byte(b[65:81]), binary.BigEndian.Uint32(b[81:])}, frame: [16]byte(b[85:])}, true
 }
 
 // storeFirst makes the start of a chain durable: a link that stands for all
@@ -138,15 +172,16 @@ func (e *Engine) loadLink(key, value []byte) error {
 	}
 	c := e.chainOf(identity.DeviceID(key[:16]))
 	seq := binary.BigEndian.Uint64(key[16:])
-	switch {
-	case seq == 0 && len(value) == 40:
+	if seq == 0 && len(value) == 40 {
 		last := binary.BigEndian.Uint64(value)
 		c.first, c.top = last+1, max(c.top, last)
 		c.start = protocol.ContentID(value[8:])
-	case seq != 0 && (len(value) == 64 || len(value) == 65 && value[64] == 1):
-		c.add(seq, chainLink{id: protocol.ContentID(value[:32]), prev: protocol.ContentID(value[32:64]), knows: len(value) == 65})
-	default:
+		return nil
+	}
+	l, ok := parseLink(value)
+	if seq == 0 || !ok {
 		return errors.New("malformed row of a chain")
 	}
+	c.add(seq, l)
 	return nil
 }

@@ -73,6 +73,7 @@ func newEngine(cfg Config, id protocol.GroupID, now Time) *Engine {
 		epochs: map[protocol.EpochID]*epochState{}, mailboxes: map[protocol.MailboxID]place{},
 		held: newEnvelopes(), items: map[protocol.ContentID]*item{},
 		amended: map[protocol.ContentID]bool{}, late: map[protocol.ContentID]lateItem{}, chains: map[identity.DeviceID]*chain{},
+		twice:   map[identity.DeviceID]protocol.Day{},
 		waiting: map[protocol.EnvelopeID]int{}, shares: map[share]int{}, charged: map[share]bool{}, invites: map[protocol.InviteID]*invite{},
 		requests: map[requestID]*request{}, rescue: map[protocol.MailboxID][][]byte{},
 		peers: map[Peer]*peer{}, wants: map[protocol.EnvelopeID]*want{}, refused: map[protocol.EnvelopeID]bool{},

@@ -78,7 +78,8 @@ type Engine struct {
 	full      int // items that the feed had no room for
 	authority authority
 	chains    map[identity.DeviceID]*chain
-	waiting   map[protocol.EnvelopeID]int // bytes of what is held and not yet judged
+	twice     map[identity.DeviceID]protocol.Day // that said two things, and the newest day of it
+	waiting   map[protocol.EnvelopeID]int        // bytes of what is held and not yet judged
 	drafts    []draft
 	private   []kemKey
 	invites   map[protocol.InviteID]*invite

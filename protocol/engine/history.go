@@ -96,7 +96,10 @@ func (e *Engine) takeMissed(b []byte) {
 	}
 	ch := e.chainOf(o.Device)
 	if l, ok := ch.links[c.DevSeq]; ok && l.id != id {
-		return // the device said two things under one number; the first stands
+		if pub, known := e.log.DeviceKey(o.Device); known && o.Verify(e.id, pub) {
+			e.noteTwice(o.Device, protocol.DayOf(c.CreatedAt))
+		}
+		return // the first stands
 	}
 	if _, known := e.log.At(c.GovHeads); !known {
 		if e.repair.unjudgedBytes += len(b); e.repair.unjudgedBytes <= maxUnjudged {
@@ -105,7 +108,7 @@ func (e *Engine) takeMissed(b []byte) {
 		return
 	}
 	if e.takeSigned(o, b, c) { // also before the start: a cut-off of its author asks for it
-		e.storeLink(o.Device, c.DevSeq, chainLink{id: id, prev: c.PrevMsg, knows: e.knownBy(c.GovHeads)})
+		e.link(o, c, id, [16]byte{})
 	}
 }
 

@@ -236,7 +236,7 @@ func (e *Engine) change(id protocol.OpID, effective bool) Change {
 		paper, ok := p.Decision.(group.SetRecovery)
 		c.Ends = ok && len(paper.Key) == 0
 	}
-	c.Twice = c.Kind == group.KindSuspend && e.signedTwice(c.Target)
+	c.Twice = c.Kind == group.KindSuspend && e.inTwoHands()[c.Target]
 	if c.Kind == group.KindLeave {
 		c.Target = o.Member
 	}

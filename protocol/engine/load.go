@@ -76,6 +76,7 @@ func (e *Engine) load() error {
 		{tableDecided, e.loadDecided},
 		{tableSeeds, e.loadSeed},
 		{tableServed, e.loadServed},
+		{tableTwice, e.loadTwice},
 	}
 	if err := e.loadKeyFrames(); err != nil {
 		return err

@@ -46,7 +46,9 @@ func (e *Engine) applyMessage(f protocol.Frame, n *entry) (protocol.Verdict, err
 	}
 	opened, err := s.keys.Open(e.id, f, e.devicePublic)
 	switch {
-	case errors.Is(err, epoch.ErrReplay), errors.Is(err, epoch.ErrSlot):
+	case errors.Is(err, epoch.ErrReplay):
+		return e.sealedTwice(f, n), nil
+	case errors.Is(err, epoch.ErrSlot):
 		return protocol.Ignore, nil
 	case err != nil:
 		return protocol.Reject, nil
@@ -62,13 +64,13 @@ func (e *Engine) applyMessage(f protocol.Frame, n *entry) (protocol.Verdict, err
 		return v, err
 	}
 	if old, ok := e.chainOf(f.Device).links[c.DevSeq]; ok && old.id != opened.ContentID {
-		return protocol.Ignore, nil // the device said two things under one number; the first stands
+		return e.carryTwin(f.Device, n), nil // the first stands
 	}
 	if err := opened.Commit(); err != nil {
 		return protocol.Ignore, nil
 	}
 	e.dirty(n.epoch, f.Device)
-	e.takeContent(opened.Original, c, opened.ContentID, author)
+	e.takeContent(opened.Original, c, opened.ContentID, author, n.item)
 	if n.shred <= e.now.Day() {
 		return protocol.Ignore, nil
 	}
@@ -98,10 +100,11 @@ func (e *Engine) judge(d identity.DeviceID, c protocol.Content) (group.Member, p
 	return m, protocol.Accept, nil
 }
 
-// takeContent stores an opened content and shows it.
-func (e *Engine) takeContent(o protocol.Original, c protocol.Content, id protocol.ContentID, author group.Member) {
+// takeContent stores an opened content and shows it. Frame is the first half of the
+// item id of the frame in which it came.
+func (e *Engine) takeContent(o protocol.Original, c protocol.Content, id protocol.ContentID, author group.Member, frame [16]byte) {
 	e.witness(o.Device, c.CreatedAt)
-	e.storeLink(o.Device, c.DevSeq, chainLink{id: id, prev: c.PrevMsg, knows: e.knownBy(c.GovHeads)})
+	e.link(o, c, id, frame)
 	if it := e.items[id]; it == nil || it.full {
 		e.storeOriginal(id, o.Marshal(), c, author) // else it came by a ReBox before
 		e.lateUnder(o.Epoch)
@@ -192,7 +195,7 @@ func (e *Engine) show(id protocol.ContentID, d identity.DeviceID, c protocol.Con
 		if old == nil || old.full || old.standing != it.standing {
 			e.deliver(Event{Kind: EventMembers, ID: author.ID.String()})
 		}
-	case change.Notice == id:
+	case change.Notice == id && (old == nil || old.full):
 		e.deliver(Event{Kind: EventNotice, ID: id.String(), Own: d == e.self.deviceID})
 	default:
 		e.deliver(Event{Kind: EventChanged, ID: change.Notice.String(), Own: d == e.self.deviceID})
@@ -330,11 +333,12 @@ func (e *Engine) sealIn(in protocol.EpochID, d feed.Draft) (protocol.ContentID, 
 	if err := e.sealFrame(in, day, f, protocol.DayOf(d.CreatedAt+protocol.MaxNoticeSeconds)+1); err != nil {
 		return protocol.ContentID{}, err
 	}
-	e.noteUnsent(in, f.ID(e.id), id)
+	item := f.ID(e.id)
+	e.noteUnsent(in, item, id)
 	e.dirty(in, e.self.deviceID)
 	e.self.state.Seq, e.self.state.Last = c.DevSeq, id
 	e.putChainState()
-	e.takeContent(o, c, id, author)
+	e.takeContent(o, c, id, author, [16]byte(item[:16]))
 	return id, nil
 }
 

@@ -145,7 +145,7 @@ type answer struct {
 }
 
 // answerEvidence suspends an organiser of whom one operating device signed two
-// operations, or two epochs, under one number: that device is in two hands, or was
+// operations or two epochs under one number, or two messages in one place: that device is in two hands, or was
 // restored from a copy. Organisers wait up to a minute each, so that one of them
 // does it.
 func (e *Engine) answerEvidence() (bool, error) {
@@ -207,9 +207,12 @@ func (e *Engine) openEvidence() *answer {
 	}
 	for _, t := range e.twins() {
 		m, ok := r.MemberOfDevice(t[0].header.Device)
-		if ok && m.ID != e.self.memberID && !m.Suspended && r.Operates(m.ID, t[0].header.Device) && !e.givenBackAfter(m.ID, t) {
+		if ok && m.ID != e.self.memberID && !m.Suspended && r.Operates(m.ID, t[0].header.Device) && !e.givenBackSince(m.ID, madeBy(t)) {
 			return &answer{target: m.ID} // two headers do not fit into one operation
 		}
+	}
+	if m, ok := e.saidTwice(); ok {
+		return &answer{target: m}
 	}
 	return nil
 }
@@ -236,32 +239,35 @@ func (e *Engine) twins() (list [][2]*epochState) {
 	return list
 }
 
-// givenBackAfter says whether the organisers gave a member back after two epochs
-// were made, as far as dates tell: headers have no place in what an operation had
-// seen. A wrong date makes one suspension more, or one less.
-func (e *Engine) givenBackAfter(m identity.MemberID, t [2]*epochState) bool {
-	for _, d := range e.log.Resolve().Decisions() {
-		x, ok := d.Decision.(group.Reinstate)
-		if !ok || x.Target != m {
-			continue
-		}
-		o, _, _ := e.log.Op(d.ID)
-		if !slices.ContainsFunc(t[:], func(s *epochState) bool { return min(s.header.Core.CreatedAt, s.arrived.Unix()) > o.CreatedAt }) {
-			return true
-		}
+// madeBy is by when two epochs were made, in unix seconds, as far as dates tell:
+// headers have no place in what an operation had seen. A wrong date makes one
+// suspension more, or one less.
+func madeBy(t [2]*epochState) (at int64) {
+	for _, s := range t {
+		at = max(at, min(s.header.Core.CreatedAt, s.arrived.Unix()))
 	}
-	return false
+	return at
 }
 
-// signedTwice says whether a device of the member is known to have signed two
-// things under one number.
-func (e *Engine) signedTwice(m identity.MemberID) bool {
-	owns := func(d identity.DeviceID) bool {
-		o, ok := e.log.Resolve().MemberOfCert(d)
-		return ok && o == m
+// inTwoHands lists the members of whom a device is known to have signed two things
+// under one number, or in one place of its chain of messages.
+func (e *Engine) inTwoHands() map[identity.MemberID]bool {
+	out := map[identity.MemberID]bool{}
+	note := func(d identity.DeviceID) {
+		if m, ok := e.log.Resolve().MemberOfCert(d); ok {
+			out[m] = true
+		}
 	}
-	return slices.ContainsFunc(e.log.Evidence(), func(ev group.Equivocation) bool { return owns(ev.Device) }) ||
-		slices.ContainsFunc(e.twins(), func(t [2]*epochState) bool { return owns(t[0].header.Device) })
+	for _, ev := range e.log.Evidence() {
+		note(ev.Device)
+	}
+	for _, t := range e.twins() {
+		note(t[0].header.Device)
+	}
+	for d := range e.twice {
+		note(d)
+	}
+	return out
 }
 
 // judgedBefore says whether a suspension for this evidence counted before, or

@@ -70,6 +70,9 @@ type MemberView struct {
 	Words [identity.WordCount]string
 	Alike []identity.MemberID // members with a name that looks the same
 	Self  bool
+	// Twice: a device of the member signed two things in one place. It was copied, or
+	// is used to tell people different things.
+	Twice bool
 }
 
 // Members lists the members in order of their ids.
@@ -81,11 +84,12 @@ func (e *Engine) Members() []MemberView {
 	for _, n := range e.feed.Names() {
 		alike[n.Member] = n.Alike
 	}
+	twice := e.inTwoHands()
 	var list []MemberView
 	for _, m := range e.log.Resolve().Members() {
 		name, _ := e.feed.Name(m.ID)
 		list = append(list, MemberView{ID: m.ID, Name: name, Role: m.Role, Words: identity.SafetyWords(e.id, m.Public),
-			Alike: alike[m.ID], Self: m.ID == e.self.memberID})
+			Alike: alike[m.ID], Self: m.ID == e.self.memberID, Twice: twice[m.ID]})
 	}
 	return list
 }

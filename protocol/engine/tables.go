@@ -30,6 +30,7 @@ const (
 	tableDecided   Table = 18 // op id of an effective decision -> Time at which it was first seen so
 	tableSeeds     Table = 19 // device id, counter -> rescue seed: own ones, and on an operating device everybody's
 	tablePages     Table = 20 // epoch id, page index -> envelope of a page that travels apart
+	tableTwice     Table = 21 // device id -> newest day on which it said two things
 	tableServed    Table = 22 // epoch id, device id -> until when it counts as handed over, and how
 )
 

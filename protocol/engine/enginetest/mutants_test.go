@@ -80,10 +80,18 @@ var mutants = []mutant{
 	{"TestFalseEpochsDoNotFillUp", "any number that count", "author.go", "(!e.counts(s) || !succeeded[id])", "(!e.counts(s) || succeeded == nil && !succeeded[id])"},
 	{"TestFalseEpochsDoNotFillUp", "an author's epoch moves everybody", "author.go", "; a != b {", "; a != b && false {"},
 	{"TestReaderIssuesInVain", "readers issue", "epochs.go", "return r.MayPost(m.ID) && len(r.Boxed())", "return len(r.Boxed())"},
-	// Alerts (group keys section 4.5).
+	// Two messages in one place (spec 45 section 3).
+	{"TestTwoMessagesInOnePlace", "two frames of one key are not seen", "twice.go", "if l.at == at && l.frame", "if false && l.at == at && l.frame"},
+	{"TestTwoMessagesInOnePlace", "two messages of one number are not seen", "messages.go", "return e.carryTwin(f.Device, n), nil // the first stands", "return protocol.Ignore, nil"},
+	{"TestTwoMessagesInOnePlace", "a message that follows another one is not seen", "twice.go", "if e.chains[o.Device].forks(c.DevSeq) {", "if false {"},
+	{"TestTwoMessagesInOnePlace", "two messages are forgotten", "load.go", "\t\t{tableTwice, e.loadTwice},\n", ""},
+	{"TestTwoMessagesInOnePlace", "the second message is not carried", "twice.go", "\treturn protocol.Accept\n", "\treturn protocol.Ignore\n"},
+	{"TestTwoMessagesInOnePlace", "who is given back is suspended for the same messages", "twice.go", "o.CreatedAt >= since", "o.CreatedAt < since"},
+	{"TestTwoMessagesInOnePlace", "what is shown again is new", "messages.go", "case change.Notice == id && (old == nil || old.full):", "case change.Notice == id:"},
+	// Told beside (spec 46 section 2).
 	{"TestRemovalInAnotherRowIsToldAtOnce", "what takes the epoch away waits", "carry.go", "\tcase waits:\n\t\tc.due = 0\n\t\treturn true, e.sealOps(in)\n", ""},
 	{"TestRemovalInAnotherRowIsToldAtOnce", "what waits tells nothing", "carry.go", "\tif waits {\n\t\tin = e.epochs[e.lastOps]\n\t}\n", ""},
-
+	// Alerts (group keys section 4.5).
 	{"TestAlertIsSentNow", "more readers than was said", "alerts.go", "case len(out) > readers:", "case len(out) > readers+9:"},
 	{"TestAlertIsSentNow", "anything goes out", "alerts.go", "case n.Urgency != feed.Alert:", "case false:"},
 	{"TestAlertIsSentNow", "readers are not counted", "alerts.go", "people = append(people, m)", "_ = m"},
