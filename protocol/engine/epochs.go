@@ -91,6 +91,7 @@ func (e *Engine) dropOldest(h *epoch.Header) bool {
 			e.dropPages(s, true)
 			e.dropEpoch(s)
 			e.erase(tableEpochs, s.id())
+			e.version++
 			return true
 		}
 	}

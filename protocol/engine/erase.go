@@ -173,6 +173,7 @@ func (e *Engine) eraseOldEpochs() {
 			}
 		}
 		s.keys, s.erased = nil, true
+		e.version++
 		e.putEpoch(s)
 		e.gateStale = true
 		e.cutLog()

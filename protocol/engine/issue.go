@@ -107,17 +107,7 @@ func (e *Engine) needsEpoch() (bool, error) {
 // periodOver is when the period of the newest epochs is over: by the same rule
 // by which others take the next one for justified, so that no epoch is issued
 // that nobody would send in.
-func (e *Engine) periodOver() Time {
-	var newest int64
-	for _, s := range e.tipsHeld() {
-		newest = max(newest, e.dueOver(s))
-	}
-	over := newest + e.period()
-	if x := e.beside(); x != nil {
-		over = max(over, min(e.dueOver(x)+e.period(), over+e.period()))
-	}
-	return Seconds(over)
-}
+func (e *Engine) periodOver() Time { return Seconds(e.outlook().over) }
 
 // period is after how many seconds keys are renewed without any other reason.
 func (e *Engine) period() int64 {
@@ -271,7 +261,9 @@ func (e *Engine) passedBy() *epochState {
 // cannot tell whether it is made as it has to be: that row began before what is known
 // of it here. nil: none. The next epoch follows it, too, or those in it would not
 // move; its period is waited for, but for one more than the own at most.
-func (e *Engine) beside() (best *epochState) {
+func (e *Engine) beside() *epochState { return e.outlook().beside }
+
+func (e *Engine) findBeside() (best *epochState) {
 	used := e.epochs[e.sending]
 	if used == nil || !e.organises() {
 		return nil

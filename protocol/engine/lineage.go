@@ -24,6 +24,33 @@ type lineage struct {
 	version   uint64
 	justified map[protocol.EpochID]bool
 	dates     map[protocol.EpochID]int64
+	next      *outlook
+}
+
+// outlook is what follows from the epochs for the next one, in a sending epoch.
+type outlook struct {
+	sending protocol.EpochID
+	beside  *epochState
+	over    int64
+}
+
+// outlook finds when the period of the newest epochs is over, in unix seconds, and the
+// epoch of another row that the next one follows, too. It is found once for each
+// version: it is asked for at every step.
+func (e *Engine) outlook() outlook {
+	if n := e.lines().next; n != nil && n.sending == e.sending {
+		return *n
+	}
+	found := outlook{sending: e.sending, beside: e.findBeside()}
+	for _, s := range e.tipsHeld() {
+		found.over = max(found.over, e.dueOver(s))
+	}
+	found.over += e.period()
+	if x := found.beside; x != nil {
+		found.over = max(found.over, min(e.dueOver(x)+e.period(), found.over+e.period()))
+	}
+	e.lines().next = &found
+	return found
 }
 
 func (e *Engine) lines() *lineage {

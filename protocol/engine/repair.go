@@ -29,6 +29,9 @@ type repair struct {
 	served map[senderKey]handed // what this device handed over, or left to others
 	look   bool                 // a ReBox, or a piece of one, came
 	opened map[protocol.EnvelopeID]bool
+	// tried are ReBoxes that none of the keys up to one, by its counter, opens: they
+	// are for others.
+	tried  map[protocol.EnvelopeID]uint64
 	asked  map[identity.DeviceID]asking
 	handed []heard // the last of what others said that they handed over
 
@@ -298,13 +301,22 @@ func (e *Engine) takeReBox() (bool, error) {
 		return did, nil
 	}
 	e.repair.look = false
+	newest := e.private[len(e.private)-1].counter
 	for _, s := range e.byGen {
 		for _, n := range e.held.ofEpoch(s.header.ID(), func(n entry) bool { return n.kind == protocol.KindReBox }) {
-			if e.repair.opened[n.id] {
+			if last, ok := e.repair.tried[n.id]; e.repair.opened[n.id] || ok && last == newest {
 				continue
 			}
 			f, _, err := e.frameOf(n)
 			if err != nil || f.Device == e.self.deviceID {
+				continue
+			}
+			key := e.reboxKey(f)
+			if key < 0 {
+				if e.repair.tried == nil {
+					e.repair.tried = map[protocol.EnvelopeID]uint64{}
+				}
+				e.repair.tried[n.id] = newest
 				continue
 			}
 			chunks := func(yield func(protocol.Frame)) {
@@ -314,10 +326,7 @@ func (e *Engine) takeReBox() (bool, error) {
 					}
 				}
 			}
-			r, err := e.openReBox(f, chunks)
-			if err != nil {
-				return did, err
-			}
+			r := e.openReBox(f, key, chunks)
 			if r == nil {
 				continue
 			}
@@ -335,30 +344,32 @@ func (e *Engine) takeReBox() (bool, error) {
 	return did, nil
 }
 
-// openReBox opens a ReBox if it is for this device and all of it is here; nil: not.
-func (e *Engine) openReBox(f protocol.Frame, chunks func(yield func(protocol.Frame))) (*epoch.ReBox, error) {
-	for i := range e.private {
-		k := &e.private[i]
+// reboxKey finds the own key to which a ReBox is sealed: its index. -1: the ReBox is
+// for another device.
+func (e *Engine) reboxKey(f protocol.Frame) int {
+	return slices.IndexFunc(e.private, func(k kemKey) bool {
 		if k.gone {
-			continue
+			return false
 		}
-		if _, ok := epoch.ReBoxKey(e.id, f, e.self.deviceID, k.kem); !ok {
-			continue
+		_, ok := epoch.ReBoxKey(e.id, f, e.self.deviceID, k.kem)
+		return ok
+	})
+}
+
+// openReBox opens a ReBox that is sealed to an own key if all of it is here; nil: not.
+func (e *Engine) openReBox(f protocol.Frame, key int, chunks func(yield func(protocol.Frame))) *epoch.ReBox {
+	frames := []protocol.Frame{f}
+	chunks(func(c protocol.Frame) {
+		if epoch.ReBoxHasChunk(e.id, f, c) {
+			frames = append(frames, c)
 		}
-		frames := []protocol.Frame{f}
-		chunks(func(c protocol.Frame) {
-			if epoch.ReBoxHasChunk(e.id, f, c) {
-				frames = append(frames, c)
-			}
-		})
-		r, err := epoch.OpenReBox(e.id, frames, e.self.deviceID, k.kem, e.mayRebox)
-		if err != nil {
-			return nil, nil // not all of it is here, or not from who may
-		}
-		e.usedKEM(i)
-		return r, nil
+	})
+	r, err := epoch.OpenReBox(e.id, frames, e.self.deviceID, e.private[key].kem, e.mayRebox)
+	if err != nil {
+		return nil // not all of it is here, or not from who may
 	}
-	return nil, nil
+	e.usedKEM(key)
+	return r
 }
 
 // mayRebox says whether a device acts for an organiser, by the operations that

@@ -385,11 +385,15 @@ func (e *Engine) onRescueEnd(p *peer, id protocol.MailboxID) bool {
 				}
 			}
 		}
-		if box, err := e.openReBox(f, chunks); err != nil {
-			return false
-		} else if box == nil {
+		key := e.reboxKey(f)
+		if key < 0 {
 			continue
-		} else if _, err := e.enterByReBox(box); err != nil {
+		}
+		box := e.openReBox(f, key, chunks)
+		if box == nil {
+			continue
+		}
+		if _, err := e.enterByReBox(box); err != nil {
 			return false
 		}
 	}
