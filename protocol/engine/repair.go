@@ -70,8 +70,9 @@ func (e *Engine) stranded() map[identity.DeviceID]*epochState {
 			continue
 		}
 		if !slices.Contains(lacks, e.sending) {
-			if e.given(s, d) || s.keys.HasChain(d) || e.isServed(s, d) {
-				out[d] = s
+			out[d] = s
+			if old := e.newestGiven(d, s); old != nil && !e.given(s, d) && !s.keys.HasChain(d) {
+				out[d] = old // it was handed the sending epoch, and may not have opened it
 			}
 		} else if old := e.newestGiven(d, s); old != nil && !s.keys.HasChain(d) {
 			out[d] = old

@@ -49,7 +49,7 @@ const riskFrom = 1_000
 
 // lostFor is how long it takes until what was sealed to erased keys was asked for,
 // which all who organise have to be awake for (spec 46 section 10).
-var lostFor = engine.Seconds(300)
+var lostFor = engine.Seconds(750)
 
 // RunStarveSeed draws a history without any attacker, connects everybody, lets
 // the device of one organiser wake, and asks whether anybody starves: whether who
