@@ -131,13 +131,7 @@ func TestTwoMessagesInOnePlace(t *testing.T) {
 			if c.reader {
 				return
 			}
-			p, err := ana.Reinstate(x)
-			must(t, err)
-			must(t, w.Run(engine.Seconds(10)))
-			if p, err = cam.Vote(p.ID.String()); err != nil || !p.Effective {
-				t.Fatal(p, err)
-			}
-			must(t, w.Run(engine.Seconds(200)))
+			giveBack(t, w, x, ana, cam)
 			talk(t, w, "décidé", in...)
 			check("given back", false)
 		})

@@ -19,6 +19,18 @@ func (n *Node) twice(of *Node) (twice bool, suspensions int) {
 	return twice, suspensions
 }
 
+// giveBack has two organisers give somebody back, and waits until all is done.
+func giveBack(t *testing.T, w *World, who, by, and *Node) {
+	t.Helper()
+	p, err := by.Reinstate(who)
+	must(t, err)
+	must(t, w.Run(engine.Seconds(10)))
+	if p, err = and.Vote(p.ID.String()); err != nil || !p.Effective {
+		t.Fatal(p, err)
+	}
+	must(t, w.Run(engine.Seconds(200)))
+}
+
 // Spec 46 section 8: a seized organiser's phone issues two epochs under one number,
 // one for each half of the group. Both are read, everybody sends in one, an
 // organiser's device suspends it by itself, once, and all are told why. Whom the
@@ -65,13 +77,7 @@ func TestTwoEpochsUnderOneNumber(t *testing.T) {
 		}
 		must(t, w.Run(engine.Seconds(200)))
 		check("after a start", true)
-		p, err := ben.Reinstate(x.n)
-		must(t, err)
-		must(t, w.Run(engine.Seconds(10)))
-		if p, err = cam.Vote(p.ID.String()); err != nil || !p.Effective {
-			t.Fatal(p, err)
-		}
-		must(t, w.Run(engine.Seconds(200)))
+		giveBack(t, w, x.n, ben, cam)
 		talk(t, w, "décidé", in...)
 		check("given back", false)
 	}
