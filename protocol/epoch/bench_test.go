@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/palabre-app/palabre/identity/label"
 	"github.com/palabre-app/palabre/protocol"
 )
 
@@ -85,6 +86,34 @@ func BenchmarkEnvelopeOpen(b *testing.B) {
 	b.SetBytes(protocol.BucketSmall)
 	for b.Loop() {
 		if _, err := m.Open(e); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkSealTo is one box alone: what an issuer's time is compared with.
+func BenchmarkSealTo(b *testing.B) {
+	g := newGroup(b, 1, 1)
+	pk := g.people[0].kem.Public()
+	for b.Loop() {
+		if _, err := SealTo(&pk, label.KemKey, nil, make([]byte, 32)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkOpenFrom is one box alone, from the seed: what a reader's time is compared
+// with.
+func BenchmarkOpenFrom(b *testing.B) {
+	g := newGroup(b, 1, 1)
+	k := g.people[0].kem
+	pk := k.Public()
+	sealed, err := SealTo(&pk, label.KemKey, nil, make([]byte, 32))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := k.OpenFrom(label.KemKey, nil, sealed); err != nil {
 			b.Fatal(err)
 		}
 	}
