@@ -88,6 +88,7 @@ var mutants = []mutant{
 	{"TestTwoMessagesInOnePlace", "the second message is not carried", "twice.go", "\treturn protocol.Accept\n", "\treturn protocol.Ignore\n"},
 	{"TestTwoMessagesInOnePlace", "who is given back is suspended for the same messages", "twice.go", "o.CreatedAt >= since", "o.CreatedAt < since"},
 	{"TestTwoMessagesInOnePlace", "what is shown again is new", "messages.go", "case change.Notice == id && (old == nil || old.full):", "case change.Notice == id:"},
+	{"TestTheOtherMessageIsHandedOver", "the second message is handed over in vain", "history.go", "\t\t\te.noteTwice(o.Device, protocol.DayOf(c.CreatedAt))\n", ""},
 	// Told beside (spec 46 section 2).
 	{"TestRemovalInAnotherRowIsToldAtOnce", "what takes the epoch away waits", "carry.go", "\tcase waits:\n\t\tc.due = 0\n\t\treturn true, e.sealOps(in)\n", ""},
 	{"TestRemovalInAnotherRowIsToldAtOnce", "what waits tells nothing", "carry.go", "\tif waits {\n\t\tin = e.epochs[e.lastOps]\n\t}\n", ""},

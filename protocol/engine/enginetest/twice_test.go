@@ -172,3 +172,56 @@ func otherKey(t *testing.T, _ *World, of, x *Node) []byte {
 	t.Fatal("the message is not stored")
 	return nil
 }
+
+// Dia, whom ana let in apart, reads one of gil's two messages. The other one lay in an
+// epoch that she is handed, when it was read already: she is told all the same.
+func TestTheOtherMessageIsHandedOver(t *testing.T) {
+	w, ana, ben, cam := organised(t)
+	fay, gil := w.Add("Fay"), w.Add("Gil")
+	link, err := ana.Invite(engine.InviteParams{Uses: 2, AutoApprove: true})
+	must(t, err)
+	must(t, fay.Join(link))
+	must(t, gil.Join(link))
+	must(t, w.Run(engine.Seconds(90)))
+	must(t, gil.Post("avant", "Corps.", 0))
+	must(t, w.Run(engine.Seconds(20)))
+	dia := w.Add("Dia")
+	w.part([]*Node{ana, dia}, []*Node{ben, cam, fay, gil})
+	link, err = ana.Invite(engine.InviteParams{AutoApprove: true})
+	must(t, err)
+	must(t, dia.Join(link))
+	must(t, w.Run(engine.Seconds(60)))
+	other, err := w.Copy(gil, "Copy")
+	must(t, err)
+	for _, n := range w.nodes {
+		w.Cut(other, n)
+		w.Cut(n, other)
+	}
+	one := written(t, other, func() error { return other.Post("lieu A", "Corps.", 0) })
+	carry(t, dia, [][]byte{one})
+	must(t, ben.Remove(fay))
+	must(t, w.Run(engine.Seconds(60)))
+	must(t, gil.Post("lieu B", "Corps.", 0))
+	must(t, w.Run(engine.Seconds(20)))
+	gil.Stop()
+	dia.sees(t, true, "lieu A")
+	if twice(dia, gil) || ana.epoch() == ben.epoch() {
+		t.Fatal("dia is told before the other one comes")
+	}
+	for _, n := range []*Node{ben, cam} {
+		n.sees(t, true, "lieu B")
+		for _, x := range []*Node{ana, dia} {
+			w.Heal(n, x)
+		}
+	}
+	must(t, w.Run(engine.Seconds(300)))
+	if ben.reboxes()+cam.reboxes() == 0 || dia.epoch() != ben.epoch() {
+		t.Fatal("dia is not handed the epoch")
+	}
+	dia.sees(t, false, "lieu B")
+	for _, n := range []*Node{ana, ben, cam, dia} {
+		if !twice(n, gil) {
+			t.Errorf("%s is not told", n.Name)
+		}
+	}
+}
