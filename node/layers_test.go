@@ -92,7 +92,7 @@ var exceptions = map[string]map[string]string{
 }
 
 // testOnly may be imported by tests and by enginetest.
-var testOnly = []string{"testing", "testing/", "pgregory.net/rapid", "go.uber.org/goleak", "github.com/rogpeppe/go-internal/"}
+var testOnly = []string{"testing", "testing/", "pgregory.net/rapid", "go.uber.org/goleak", "github.com/nbd-wtf/go-nostr", "github.com/nbd-wtf/go-nostr/", "github.com/rogpeppe/go-internal/"}
 
 // source is one file that is not a test.
 type source struct {
