@@ -54,6 +54,12 @@ var decoders = map[string]string{
 	"protocol/feed.DecodeNotice":           "protocol/feed.FuzzMeeting",
 	"protocol/feed.DecodeEdit":             "protocol/feed.FuzzEdit",
 	"protocol/feed.DecodeCancel":           "protocol/feed.FuzzCancel",
+	"protocol/ferry.ParseDeposit":          "protocol/ferry.FuzzDeposit",
+	"protocol/ferry.ParseHello":            "protocol/ferry.FuzzBodies",
+	"protocol/ferry.ParseKept":             "protocol/ferry.FuzzBodies",
+	"protocol/ferry.ParseOpened":           "protocol/ferry.FuzzBodies",
+	"protocol/ferry.parseTicket":           "protocol/ferry.FuzzBodies",
+	"protocol/ferry.parseOpen":             "protocol/ferry.FuzzBodies",
 	"protocol/engine.parsePresence":        "protocol/engine.FuzzPresence",
 	"protocol/engine.parseRecon":           "protocol/engine.FuzzRecon",
 	"protocol/engine.parseHeads":           "protocol/engine.FuzzHeads",
@@ -92,6 +98,9 @@ var handMade = map[string]string{
 	"node/api.DecodeArgs":        "node/api.FuzzArgs",
 	"node/store.mark.read":       "node/store.FuzzMark",
 	"protocol/engine.parseEntry": "row: the key of an own row",
+
+	"protocol/ferry.ParsePrefixes":     "protocol/ferry.FuzzBodies",
+	"protocol/ferry.BundleReader.Next": "protocol/ferry.FuzzBundle",
 }
 
 // TestEveryDecoderHasItsFuzzTarget holds the list above against the code.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 
+	"github.com/palabre-app/palabre/identity/label"
 	"github.com/palabre-app/palabre/protocol/wire"
 )
 
@@ -52,6 +53,15 @@ func ParseEnvelope(b []byte) (Envelope, error) {
 
 // Marshal returns the encoded envelope.
 func (e Envelope) Marshal() []byte { return wire.Marshal(e) }
+
+// MailboxOf returns the address of a mailbox from its public keys, as a carrier
+// computes it: Ref("Mailbox", CBOR [write key, read key]) (spec 30 section 7).
+func MailboxOf(write, read [32]byte) MailboxID {
+	return label.Ref(label.Mailbox, wire.Marshal(struct {
+		_           struct{} `cbor:",toarray"`
+		Write, Read [32]byte
+	}{Write: write, Read: read}))
+}
 
 // IDOf returns the id of an encoded envelope.
 func IDOf(envelope []byte) EnvelopeID { return sha256.Sum256(envelope) }

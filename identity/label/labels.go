@@ -94,6 +94,7 @@ const (
 	Read          Label = "read"
 	Rendezvous    Label = "rendezvous"
 	Mac           Label = "mac"
+	Ticket        Label = "Ticket"
 )
 
 // Labels of the gate and of the links between peers (spec 60).

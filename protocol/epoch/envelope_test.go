@@ -63,7 +63,7 @@ func TestMailboxes(t *testing.T) {
 		}
 		id := protocol.IDOf(e)
 		write, read := m.WriteKey(), m.ReadKey()
-		if AddressOf(write, read) != m.Address() || AddressOf(read, write) == m.Address() {
+		if protocol.MailboxOf(write, read) != m.Address() || protocol.MailboxOf(read, write) == m.Address() {
 			t.Errorf("%s: the address is not that of its keys", name)
 		}
 		if sig, err := m.SignPut(id); err == nil {

@@ -8,7 +8,6 @@ import (
 	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/identity/label"
 	"github.com/palabre-app/palabre/protocol"
-	"github.com/palabre-app/palabre/protocol/wire"
 )
 
 var errNoMailKey = errors.New("the key of this side of the mailbox is not held")
@@ -121,19 +120,10 @@ func (m *Mailbox) ReadKey() [32]byte { return m.read.pub() }
 // Address returns Ref("Mailbox", CBOR [write key, read key]).
 func (m *Mailbox) Address() protocol.MailboxID {
 	if m.id == nil {
-		id := AddressOf(m.WriteKey(), m.ReadKey())
+		id := protocol.MailboxOf(m.WriteKey(), m.ReadKey())
 		m.id = &id
 	}
 	return *m.id
-}
-
-// AddressOf returns the address of a mailbox from its public keys, as a carrier
-// computes it.
-func AddressOf(write, read [32]byte) protocol.MailboxID {
-	return label.Ref(label.Mailbox, wire.Marshal(struct {
-		_           struct{} `cbor:",toarray"`
-		Write, Read [32]byte
-	}{Write: write, Read: read}))
 }
 
 // SignPut signs, with the write key, that an envelope belongs here.
