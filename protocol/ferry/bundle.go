@@ -43,10 +43,21 @@ func (b *BundleWriter) write(p []byte) {
 	}
 }
 
-// Add adds a deposit. What comes first is read first, also from a file that is cut
+// Parcel is what a bundle carries: an envelope and, if whoever wrote the bundle could
+// sign for its mailbox or had the signature, the whole deposit. Without it members
+// alone can use it.
+type Parcel struct {
+	Envelope []byte
+	Deposit  *Deposit
+}
+
+// Add adds a parcel. What comes first is read first, also from a file that is cut
 // off.
-func (b *BundleWriter) Add(d Deposit) error {
-	p := d.Marshal()
+func (b *BundleWriter) Add(x Parcel) error {
+	p := x.Envelope
+	if x.Deposit != nil {
+		p = x.Deposit.Marshal()
+	}
 	b.write(binary.BigEndian.AppendUint32(nil, uint32(len(p))))
 	b.write(p)
 	return b.err
@@ -74,7 +85,7 @@ func bundleSize(n int64) int64 {
 	return (n + step - 1) / step * step
 }
 
-// BundleReader reads a bundle, one deposit at a time.
+// BundleReader reads a bundle, one parcel at a time.
 type BundleReader struct {
 	r    *bufio.Reader
 	size int64
@@ -102,35 +113,47 @@ func (b *BundleReader) read(p []byte) bool {
 	return err == nil
 }
 
-// Next returns the next deposit, checked, and io.EOF after the last one of a whole
+// Next returns the next parcel, checked, and io.EOF after the last one of a whole
 // bundle. After any error it returns the same error again; what came before it
 // stands.
-func (b *BundleReader) Next() (Deposit, error) {
+func (b *BundleReader) Next() (Parcel, error) {
 	if b.err != nil {
-		return Deposit{}, b.err
+		return Parcel{}, b.err
 	}
 	var head [4]byte
 	if !b.read(head[:]) {
-		return Deposit{}, b.err
+		return Parcel{}, b.err
 	}
 	n := binary.BigEndian.Uint32(head[:])
 	if n == 0 {
 		b.end()
-		return Deposit{}, b.err
+		return Parcel{}, b.err
 	}
 	if n > MaxDeposit {
 		b.err = ErrNotBundle
-		return Deposit{}, b.err
+		return Parcel{}, b.err
 	}
 	p := make([]byte, n)
 	if !b.read(p) {
-		return Deposit{}, b.err
+		return Parcel{}, b.err
 	}
-	d, err := ParseDeposit(p)
+	x, err := parseParcel(p)
 	if err != nil {
 		b.err = fmt.Errorf("%w: %w", ErrNotBundle, err)
 	}
-	return d, b.err
+	return x, b.err
+}
+
+// parseParcel tells by the length which of the two it is: a deposit is never as long
+// as an envelope.
+func parseParcel(p []byte) (Parcel, error) {
+	switch len(p) {
+	case protocol.BucketSmall, protocol.BucketMedium, protocol.BucketLarge:
+		_, err := protocol.ParseEnvelope(p)
+		return Parcel{Envelope: p}, err
+	}
+	d, err := ParseDeposit(p)
+	return Parcel{Envelope: d.Envelope, Deposit: &d}, err
 }
 
 // end reads the padding: as long as it must be, zero, and nothing behind it.

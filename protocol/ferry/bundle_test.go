@@ -4,29 +4,30 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/palabre-app/palabre/protocol"
 )
 
-func bundle(t testing.TB, deposits ...Deposit) []byte {
+func bundle(t testing.TB, parcels ...Parcel) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w := NewBundleWriter(&out)
-	for _, d := range deposits {
-		must(t, w.Add(d))
+	for _, x := range parcels {
+		must(t, w.Add(x))
 	}
 	must(t, w.Close())
 	return out.Bytes()
 }
 
 // readBundle reads all of a bundle.
-func readBundle(r io.Reader) (list []Deposit, err error) {
+func readBundle(r io.Reader) (list []Parcel, err error) {
 	b, err := NewBundleReader(r)
 	for err == nil {
-		var d Deposit
-		if d, err = b.Next(); err == nil {
-			list = append(list, d)
+		var x Parcel
+		if x, err = b.Next(); err == nil {
+			list = append(list, x)
 		}
 	}
 	if b != nil {
@@ -37,8 +38,22 @@ func readBundle(r io.Reader) (list []Deposit, err error) {
 	return list, err
 }
 
-func few(t testing.TB) []Deposit {
-	return []Deposit{deposit(t, box(1, 7), 1, protocol.BucketSmall), deposit(t, box(2, 7), 2, protocol.BucketLarge), deposit(t, box(1, 8), 3, protocol.BucketMedium)}
+// few are parcels of all kinds.
+func few(t testing.TB) []Parcel {
+	var list []Parcel
+	for i, bucket := range []int{protocol.BucketSmall, protocol.BucketLarge, protocol.BucketMedium} {
+		d := deposit(t, box(1, protocol.Day(i)), i, bucket)
+		list = append(list, Parcel{Envelope: d.Envelope, Deposit: &d}, Parcel{Envelope: deposit(t, box(2, 7), i, bucket).Envelope})
+	}
+	return list
+}
+
+// encoded is a parcel as it lies in a bundle.
+func encoded(x Parcel) []byte {
+	if x.Deposit != nil {
+		return x.Deposit.Marshal()
+	}
+	return x.Envelope
 }
 
 func TestBundleBringsWhatWasPutIn(t *testing.T) {
@@ -49,9 +64,9 @@ func TestBundleBringsWhatWasPutIn(t *testing.T) {
 		if err != io.EOF || len(got) != n {
 			t.Fatalf("%d of %d: %v", len(got), n, err)
 		}
-		for i, d := range got {
-			if !bytes.Equal(d.Marshal(), list[i].Marshal()) {
-				t.Fatalf("deposit %d is another", i)
+		for i, x := range got {
+			if !bytes.Equal(encoded(x), encoded(list[i])) || !bytes.Equal(x.Envelope, list[i].Envelope) {
+				t.Fatalf("parcel %d is another", i)
 			}
 		}
 	}
@@ -62,8 +77,8 @@ func TestBundleThatWasCutOff(t *testing.T) {
 	list := few(t)
 	b := bundle(t, list...)
 	ends := []int{1}
-	for _, d := range list {
-		ends = append(ends, ends[len(ends)-1]+4+len(d.Marshal()))
+	for _, x := range list {
+		ends = append(ends, ends[len(ends)-1]+4+len(encoded(x)))
 	}
 	for n := 0; n < len(b); n += 997 {
 		got, err := readBundle(bytes.NewReader(b[:n]))
@@ -78,7 +93,7 @@ func TestBundleThatWasCutOff(t *testing.T) {
 }
 
 func TestBundleThatWasDamaged(t *testing.T) {
-	list := few(t)
+	list := few(t)[4:5] // a deposit is signed; a bare envelope is told by who opens it
 	good := bundle(t, list...)
 	for n := 0; n < len(good); n += 101 {
 		b := bytes.Clone(good)
@@ -87,9 +102,9 @@ func TestBundleThatWasDamaged(t *testing.T) {
 		if !errors.Is(err, ErrNotBundle) && !errors.Is(err, ErrCutOff) {
 			t.Fatalf("byte %d: %v", n, err)
 		}
-		for i, d := range got {
-			if !bytes.Equal(d.Marshal(), list[i].Marshal()) {
-				t.Fatalf("byte %d: deposit %d is another", n, i)
+		for i, x := range got {
+			if !bytes.Equal(encoded(x), encoded(list[i])) {
+				t.Fatalf("byte %d: parcel %d is another", n, i)
 			}
 		}
 	}
@@ -148,13 +163,26 @@ func TestBundleSizes(t *testing.T) {
 }
 
 func TestBundleIsWrittenOrAnErrorSaysSo(t *testing.T) {
-	w := NewBundleWriter(&full{room: 100_000})
-	var err error
-	for i := 0; err == nil && i < 100; i++ {
-		err = w.Add(deposit(t, box(1, 7), i, protocol.BucketMedium))
+	list := few(t)
+	for _, room := range []int{0, 100, 50_000, minBundle, 100_000, len(bundle(t, list...)) - 1} {
+		w := NewBundleWriter(&full{room: room})
+		for _, x := range list {
+			w.Add(x)
+		}
+		if w.Close() == nil {
+			t.Errorf("a disk with room for %d bytes is not told", room)
+		}
 	}
-	if err == nil || w.Close() == nil {
-		t.Errorf("a full disk is not told: %v", err)
+	d := deposit(t, box(1, 7), 1, protocol.BucketSmall)
+	for n := range 30 { // the last bytes may wait in memory
+		list := slices.Repeat([]Parcel{{Envelope: d.Envelope, Deposit: &d}}, n)
+		w := NewBundleWriter(&full{room: len(bundle(t, list...)) - 1})
+		for _, x := range list {
+			w.Add(x)
+		}
+		if w.Close() == nil {
+			t.Errorf("that the last byte of %d parcels does not fit is not told", n)
+		}
 	}
 }
 

@@ -285,6 +285,24 @@ func TestSessionBounds(t *testing.T) {
 	}
 }
 
+// A client takes no answer on trust.
+func TestAnswersAreChecked(t *testing.T) {
+	for name, err := range map[string]error{
+		"a hello of another version": second(ParseHello(wire.Marshal(Hello{Version: 2}))),
+		"no mailbox opened":          second(ParseOpened([]byte{0x81, 0})),
+		"65 mailboxes opened":        second(ParseOpened([]byte{0x81, 0x18, 65})),
+		"no outcome":                 second(ParseKept(wire.Marshal([]KeptOne{}))),
+		"65 outcomes":                second(ParseKept(wire.Marshal(make([]KeptOne, MaxPending+1)))),
+		"no ids":                     second(ParsePrefixes(nil)),
+	} {
+		if !errors.Is(err, wire.ErrEncoding) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
 // Of mailboxes that hold more than can be compared at once the first ones are
 // opened, and the client is told how many.
 func TestLargeMailboxesAreOpenedInTurn(t *testing.T) {
