@@ -10,8 +10,8 @@ import (
 // command carries one command out where the engines may be touched.
 type command func(n *Node, ctx context.Context, args json.RawMessage) (any, error)
 
-// commands by name. All but join and leave return at once: join waits for its
-// Welcome, leave until somebody knows.
+// commands by name. All but four return at once: join waits for its
+// Welcome, leave until somebody knows, and the two of bundles for their file.
 var commands = map[string]command{
 	api.CommandStatus:      reading(status),
 	api.CommandConnect:     changing(connect),
@@ -48,6 +48,9 @@ var commands = map[string]command{
 	api.CommandRecoverySet:   changing(setRecovery),
 	api.CommandRecoveryUse:   changing(useRecovery),
 	api.CommandChanges:       reading(changes),
+
+	api.CommandBundleExport: exportBundle,
+	api.CommandBundleImport: importBundle,
 }
 
 // changing makes a command of a function that changes at most one group, and

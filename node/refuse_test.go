@@ -14,6 +14,7 @@ import (
 
 	"github.com/palabre-app/palabre/node/api"
 	"github.com/palabre-app/palabre/node/store"
+	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/engine"
 	"github.com/palabre-app/palabre/protocol/feed"
 )
@@ -65,10 +66,17 @@ func TestBadInput(t *testing.T) {
 	}
 	text := func(x api.Text) api.PostArgs { return api.PostArgs{Kind: api.KindAnnouncement, Texts: []api.Text{x}} }
 	before := state(t, ana)
+	absolute := filepath.Join(t.TempDir(), "file")
 	for _, c := range []struct {
 		code, command string
 		args          any
 	}{
+		{api.CodeBadRequest, api.CommandBundleExport, api.BundleExportArgs{File: "relative", SinceSeconds: 60}},
+		{api.CodeBadRequest, api.CommandBundleExport, api.BundleExportArgs{File: absolute}},
+		{api.CodeBadRequest, api.CommandBundleExport, api.BundleExportArgs{File: absolute, SinceSeconds: 91 * protocol.DaySeconds}},
+		{api.CodeUnknownGroup, api.CommandBundleExport, api.BundleExportArgs{File: absolute, SinceSeconds: 60, Group: "abcdef"}},
+		{api.CodeBadRequest, api.CommandBundleImport, api.BundleImportArgs{File: "relative"}},
+		{api.CodeFileUnreadable, api.CommandBundleImport, api.BundleImportArgs{File: absolute}},
 		{api.CodeTextTooLong, api.CommandPost, text(api.Text{Lang: "fr", Title: "t", Body: strings.Repeat("x", 70_000)})},
 		{api.CodeTitleMissing, api.CommandPost, text(api.Text{Lang: "fr", Body: "b"})},
 		{api.CodeTitleMissing, api.CommandPost, api.PostArgs{Kind: api.KindAnnouncement}},

@@ -39,6 +39,9 @@ const (
 	CommandRecoverySet   = "recovery.set"       // RecoverySetArgs, Proposed
 	CommandRecoveryUse   = "recovery.use"       // RecoveryUseArgs, Proposed
 	CommandChanges       = "changes"            // ChangesArgs, []Change
+
+	CommandBundleExport = "bundle.export" // BundleExportArgs, BundleExported
+	CommandBundleImport = "bundle.import" // BundleImportArgs, BundleImported
 )
 
 // arguments makes empty arguments for each command. A name that is not here is
@@ -79,6 +82,9 @@ var arguments = map[string]func() any{
 	CommandRecoverySet:   func() any { return new(RecoverySetArgs) },
 	CommandRecoveryUse:   func() any { return new(RecoveryUseArgs) },
 	CommandChanges:       func() any { return new(ChangesArgs) },
+
+	CommandBundleExport: func() any { return new(BundleExportArgs) },
+	CommandBundleImport: func() any { return new(BundleImportArgs) },
 }
 
 // Known says whether a command has this name.

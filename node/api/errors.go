@@ -60,6 +60,8 @@ const (
 	CodeDiskFull             = "disk_full"
 	CodeDiskFailed           = "disk_failed"
 	CodeFileUnreadable       = "file_unreadable"
+	CodeFileExists           = "file_exists"
+	CodeNotABundle           = "not_a_bundle"
 
 	CodeNoGroup      = "no_group"    // the profile has none
 	CodeWhichGroup   = "which_group" // it has several
@@ -152,7 +154,7 @@ func Codes() []string {
 		CodeNotRunning, CodeAlreadyRunning, CodeNotAnswering,
 		CodeProfileMissing, CodeProfileExists, CodeProfileInUse, CodeWrongPassphrase, CodePassphraseNeeded,
 		CodePassphraseUnreadable, CodePassphraseUnusable, CodePassphraseMismatch,
-		CodeDamaged, CodeNewerVersion, CodeDiskFull, CodeDiskFailed, CodeFileUnreadable,
+		CodeDamaged, CodeNewerVersion, CodeDiskFull, CodeDiskFailed, CodeFileUnreadable, CodeFileExists, CodeNotABundle,
 		CodeNoGroup, CodeWhichGroup, CodeUnknownGroup, CodeNotJoined, CodeRemoved,
 		CodeUnknownID, CodeAmbiguousID, CodeBadID,
 		CodeLinkAltered, CodeLinkExpired, CodeLinkUsedUp, CodeAlreadyInGroup, CodeInviteBounds,
