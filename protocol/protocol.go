@@ -11,6 +11,8 @@ package protocol
 import (
 	"encoding/hex"
 	"log/slog"
+
+	"github.com/palabre-app/palabre/identity/label"
 )
 
 // Version is the version byte of every structure of this format.
@@ -50,6 +52,12 @@ const KEMPublicSize = 1216
 
 // KEMPublic is a public key to which boxes are sealed.
 type KEMPublic [KEMPublicSize]byte
+
+// KEMRef names a KEM public key in rosters and in the tags of boxes.
+type KEMRef [32]byte
+
+// Ref is Ref("KemKey", kem_pk) (spec 30 section 2).
+func (k *KEMPublic) Ref() KEMRef { return label.Ref(label.KemKey, k[:]) }
 
 // LanePublic is the Ed25519 key that may write one device's lane.
 type LanePublic [32]byte

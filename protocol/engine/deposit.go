@@ -158,7 +158,7 @@ func (e *Engine) sealNewer(s, in *epochState, d identity.DeviceID) error {
 	}
 	told := map[protocol.ItemID]bool{}
 	for _, k := range e.ring.All(d) { // newest first
-		if in.header.Boxes(&k.KEM) {
+		if in.header.Boxes(k.KEM.Ref()) {
 			break
 		}
 		told[k.ID] = e.held.hasItem(in.header.ID(), k.ID, false)

@@ -95,7 +95,7 @@ func (e *Engine) tellLeftOut(s *epochState) error {
 		return nil
 	}
 	for _, d := range roster.Boxed() {
-		if slices.ContainsFunc(e.ring.All(d), func(k group.DeviceKeys) bool { return s.header.Boxes(&k.KEM) }) {
+		if slices.ContainsFunc(e.ring.Refs(d), s.header.Boxes) {
 			continue
 		}
 		for _, f := range e.ring.Frames(d) {
@@ -265,11 +265,7 @@ func (e *Engine) expected(roster *group.Roster) []epoch.Expected {
 			continue
 		}
 		for _, d := range m.Devices {
-			x := epoch.Expected{Member: m.ID, Device: d.ID, Optional: e.ring.Flagged(d.ID)}
-			for _, k := range e.ring.All(d.ID) {
-				x.Keys = append(x.Keys, &k.KEM)
-			}
-			want = append(want, x)
+			want = append(want, epoch.Expected{Member: m.ID, Device: d.ID, Keys: e.ring.Refs(d.ID), Optional: e.ring.Flagged(d.ID)})
 		}
 	}
 	return want

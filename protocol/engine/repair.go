@@ -206,7 +206,7 @@ func (e *Engine) allKeyFrames() (list []protocol.Frame) {
 // did not have the epochs audits them with these.
 func (e *Engine) boxedKeys(epochs []*epochState) (list []protocol.Frame) {
 	boxed := func(k group.DeviceKeys) bool {
-		return slices.ContainsFunc(epochs, func(s *epochState) bool { return s.header.Core.Inline() && s.header.Boxes(&k.KEM) })
+		return slices.ContainsFunc(epochs, func(s *epochState) bool { return s.header.Core.Inline() && s.header.Boxes(k.KEM.Ref()) })
 	}
 	for _, d := range e.log.Resolve().Boxed() {
 		list = append(list, e.ring.Older(d, boxed)...)

@@ -47,7 +47,7 @@ func (e *Engine) opened(s *epochState, d identity.DeviceID) bool {
 		return true
 	}
 	k, ok := e.ring.Newest(d)
-	return ok && k.Counter > 0 && !s.header.Boxes(&k.KEM) && e.given(s, d)
+	return ok && k.Counter > 0 && !s.header.Boxes(k.KEM.Ref()) && e.given(s, d)
 }
 
 // cutOff says whether a device may hold no epoch that is still kept.

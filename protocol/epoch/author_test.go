@@ -47,7 +47,7 @@ func TestAuthorsEpoch(t *testing.T) {
 	// Two operators find different random bytes.
 	parts := map[[32]byte]bool{}
 	for _, p := range g.people {
-		b := must[box](t)(a.find(tagOf(a.coreHash, &p.pub)))
+		b := must[box](t)(a.find(tagOf(a.coreHash, p.pub.Ref())))
 		plain := must[[]byte](t)(p.kem.OpenFrom(label.Box, a.coreHash[:], b.Ciphertext))
 		parts[[32]byte(plain[32:])] = true
 	}

@@ -95,7 +95,7 @@ func paddedBoxes(n int) int {
 type Boxed struct {
 	Member identity.MemberID
 	Device identity.DeviceID
-	Key    *protocol.KEMPublic
+	Key    protocol.KEMRef
 }
 
 // RosterHash is Ref("Roster", CBOR list of [member, device, Ref("KemKey", key)])
@@ -103,7 +103,7 @@ type Boxed struct {
 func RosterHash(boxed []Boxed) [32]byte {
 	rows := make([]rosterRow, len(boxed))
 	for i, b := range boxed {
-		rows[i] = rosterRow{Member: b.Member, Device: b.Device, Key: kemRef(b.Key)}
+		rows[i] = rosterRow{Member: b.Member, Device: b.Device, Key: b.Key}
 	}
 	slices.SortFunc(rows, func(a, b rosterRow) int {
 		if c := bytes.Compare(a.Member[:], b.Member[:]); c != 0 {

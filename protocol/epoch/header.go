@@ -148,7 +148,7 @@ func (h *Header) CheckGen(gen func(protocol.EpochID) (uint32, bool)) (bool, erro
 
 // PageOf returns the index of the page that can hold the box of pk.
 func (h *Header) PageOf(pk *protocol.KEMPublic) int {
-	return h.pageOf(tagOf(h.coreHash, pk))
+	return h.pageOf(tagOf(h.coreHash, pk.Ref()))
 }
 
 func (h *Header) pageOf(t Tag) int {
@@ -157,8 +157,8 @@ func (h *Header) pageOf(t Tag) int {
 }
 
 // Boxes says whether a box for pk is among those that are held.
-func (h *Header) Boxes(pk *protocol.KEMPublic) bool {
-	_, err := h.find(tagOf(h.coreHash, pk))
+func (h *Header) Boxes(key protocol.KEMRef) bool {
+	_, err := h.find(tagOf(h.coreHash, key))
 	return err == nil
 }
 

@@ -92,7 +92,7 @@ func (g *group) lookup(d identity.DeviceID) (identity.DevicePublic, bool) {
 
 func (g *group) expected() (out []Expected) {
 	for _, p := range g.people {
-		out = append(out, Expected{Member: p.member, Device: p.id(), Keys: []*protocol.KEMPublic{&p.pub}})
+		out = append(out, Expected{Member: p.member, Device: p.id(), Keys: []protocol.KEMRef{p.pub.Ref()}})
 	}
 	return out
 }

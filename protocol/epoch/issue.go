@@ -117,12 +117,12 @@ func (d *Draft) core() (Core, error) {
 	boxed := make([]Boxed, len(d.Recipients))
 	devices, keys := map[identity.DeviceID]bool{}, map[[32]byte]bool{}
 	for i, r := range d.Recipients {
-		ref := kemRef(r.Key)
+		ref := r.Key.Ref()
 		if devices[r.Device] || keys[ref] {
 			return Core{}, errors.New("a device or a key is among the recipients twice")
 		}
 		devices[r.Device], keys[ref] = true, true
-		boxed[i] = Boxed{Member: r.Member, Device: r.Device, Key: r.Key}
+		boxed[i] = Boxed{Member: r.Member, Device: r.Device, Key: r.Key.Ref()}
 	}
 	c.Roster = RosterHash(boxed)
 	return c, nil
@@ -196,7 +196,7 @@ func (d *Draft) boxes(coreHash, secret [32]byte, org *[32]byte, count int, rando
 		if err != nil {
 			return nil, err
 		}
-		boxes = append(boxes, box{Tag: tagOf(coreHash, r.Key), Ciphertext: ct})
+		boxes = append(boxes, box{Tag: tagOf(coreHash, r.Key.Ref()), Ciphertext: ct})
 	}
 	pad := label.Derive(secret[:], label.Pad)
 	for i := range count - len(boxes) {

@@ -89,6 +89,3 @@ func deriveKEM(ikm [32]byte) KEMPrivate {
 	}
 	return KEMPrivateFromSeed([32]byte(b))
 }
-
-// kemRef is Ref("KemKey", kem_pk), by which rosters and tags name a KEM key.
-func kemRef(pk *protocol.KEMPublic) [32]byte { return label.Ref(label.KemKey, pk[:]) }

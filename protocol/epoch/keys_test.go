@@ -57,7 +57,7 @@ func TestEachFieldOfEachDerivationCounts(t *testing.T) {
 	differs("tag", 2, func(x in) []byte {
 		var pk protocol.KEMPublic
 		copy(pk[:], x.b[:])
-		tag := tagOf(x.a, &pk)
+		tag := tagOf(x.a, pk.Ref())
 		return tag[:]
 	})
 	differs("rendezvous", 2, func(x in) []byte {
@@ -67,7 +67,7 @@ func TestEachFieldOfEachDerivationCounts(t *testing.T) {
 	differs("roster", 3, func(x in) []byte {
 		var pk protocol.KEMPublic
 		copy(pk[:], x.c[:])
-		return bytesOf(RosterHash([]Boxed{{identity.MemberID(x.a[16:]), identity.DeviceID(x.b[16:]), &pk}}))
+		return bytesOf(RosterHash([]Boxed{{identity.MemberID(x.a[16:]), identity.DeviceID(x.b[16:]), pk.Ref()}}))
 	})
 	differs("pages", 2, func(x in) []byte { return bytesOf(hashPages([]pageRef{{First: Tag(x.a[24:]), Hash: x.b}})) })
 	// All secrets that follow from one are different.

@@ -16,7 +16,7 @@ import (
 // Other errors: ErrPageMissing, ErrNoBox, ErrConfirm.
 func (h *Header) Open(key KEMPrivate, operator bool) (*Keys, error) {
 	pk := key.Public()
-	b, err := h.find(tagOf(h.coreHash, &pk))
+	b, err := h.find(tagOf(h.coreHash, pk.Ref()))
 	if err != nil {
 		return nil, err
 	}
@@ -69,11 +69,11 @@ func padBox(pad [32]byte, i uint32) box {
 }
 
 // Expected is a device that ought to have a box, with every KEM key of it that
-// was accepted and not superseded for long.
+// was accepted.
 type Expected struct {
 	Member   identity.MemberID
 	Device   identity.DeviceID
-	Keys     []*protocol.KEMPublic
+	Keys     []protocol.KEMRef
 	Optional bool // it signed two KeyUpdates at one counter: it may be there or not
 }
 

@@ -117,8 +117,7 @@ func (h *Header) Pages() int {
 	return len(h.refs)
 }
 
-func tagOf(coreHash [32]byte, pk *protocol.KEMPublic) Tag {
-	key := kemRef(pk)
+func tagOf(coreHash [32]byte, key protocol.KEMRef) Tag {
 	ref := label.Ref(label.BoxTag, slices.Concat(coreHash[:], key[:]))
 	return Tag(ref[:8])
 }

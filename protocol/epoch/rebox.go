@@ -158,7 +158,7 @@ func reboxContext(g protocol.GroupID, d identity.DeviceID, key *protocol.KEMPubl
 		Group  protocol.GroupID
 		Device identity.DeviceID
 		Key    [32]byte
-	}{Group: g, Device: d, Key: kemRef(key)})
+	}{Group: g, Device: d, Key: key.Ref()})
 }
 
 func (r *ReBox) marshal() []byte {

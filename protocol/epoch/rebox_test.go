@@ -73,7 +73,7 @@ func TestReBoxKey(t *testing.T) {
 				t.Errorf("%s: found a ReBox", name)
 			}
 		}
-		if ref := kemRef(&pk); bytes.Contains(f.Body, self[:]) || bytes.Contains(f.Body, ref[:]) {
+		if ref := pk.Ref(); bytes.Contains(f.Body, self[:]) || bytes.Contains(f.Body, ref[:]) {
 			t.Error("the frame names its device in the clear")
 		}
 	}

@@ -269,7 +269,7 @@ func makeVectors(t *testing.T) ownVectors {
 	g := vectorGroup(t)
 	v := ownVectors{About: "Spec 30. Suite 1. Boxes were sealed with random bytes that the file does not name: open them."}
 	seed := g.people[1].kem.Seed()
-	ref := kemRef(&g.people[1].pub)
+	ref := g.people[1].pub.Ref()
 	v.Group, v.KEMSeed, v.KEMKey = g.id[:], seed[:], ref[:]
 	f, h, k := g.issue(t)
 	pub := g.people[0].key.Public()

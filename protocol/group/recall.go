@@ -24,8 +24,8 @@ func (k *KeyRing) Older(d identity.DeviceID, is func(DeviceKeys) bool) []protoco
 	return out
 }
 
-// Recall takes older updates of devices that are not kept, so that All
-// lists them too: whoever came later audits with them the epochs that it is handed.
+// Recall takes older updates of devices that are not kept, so that Refs
+// names them too: whoever came later audits with them the epochs that it is handed.
 // No box is sealed to them, and a Restore does not know of them. Those that are
 // malformed or falsely signed are passed over; of too many the last stay.
 func (k *KeyRing) Recall(frames []protocol.Frame) {
@@ -35,9 +35,10 @@ func (k *KeyRing) Recall(frames []protocol.Frame) {
 		if err != nil || r == nil || u.Counter > r.newest().Counter || !f.Verify(k.id, r.key) {
 			continue
 		}
-		n := DeviceKeys{Counter: u.Counter, ID: f.ID(k.id), KEM: u.KEM, Lane: u.Lane}
-		if !slices.ContainsFunc(k.All(f.Device), func(o DeviceKeys) bool { return o.Counter == n.Counter }) {
-			r.old = append(r.old[max(0, len(r.old)+1-maxAuditKeys):], n)
+		known := slices.ContainsFunc(k.All(f.Device), func(o DeviceKeys) bool { return o.Counter == u.Counter }) ||
+			slices.ContainsFunc(r.past, func(p pastKey) bool { return p.counter == u.Counter })
+		if !known {
+			r.pass(DeviceKeys{Counter: u.Counter, ID: f.ID(k.id), KEM: u.KEM})
 		}
 	}
 }

@@ -17,6 +17,11 @@ const (
 	MaxUnnamed    = 256 // key packages that no operation names yet
 	maxSeenKeys   = 64  // counters behind the newest for which a second update is noticed
 	maxAlternates = 8   // second updates of a device kept for audits
+
+	// maxPastKeys is how many older keys of a device are known by their names in small
+	// groups: a box of an epoch that comes late is for one of them, however many the
+	// device told since. More than its share of an epoch can hold.
+	maxPastKeys = 1_024
 )
 
 // DeviceKeys are the public keys of a device as of one counter.
@@ -57,13 +62,21 @@ type naming struct {
 // row is the keys of one device.
 type row struct {
 	key        identity.DevicePublic
-	kept       []keyFrame   // ascending; the last is the newest
-	old        []DeviceKeys // recalled: older than kept, for audits alone
+	kept       []keyFrame // ascending; the last is the newest
+	past       []pastKey  // older than kept, for audits alone: as they came
 	root       *protocol.Frame
 	seen       map[uint64]protocol.ItemID // accepted or held, within maxSeenKeys
 	held       map[uint64]keyFrame
 	alternates []keyFrame
 	flagged    bool
+}
+
+// pastKey is what is known of a key that is not kept any more.
+type pastKey struct {
+	counter uint64
+	id      protocol.ItemID
+	ref     protocol.KEMRef
+	heal    bool
 }
 
 // NewKeyRing starts a ring with the founders' keys. Follow must be called with
@@ -219,15 +232,15 @@ func (k *KeyRing) addUpdate(f protocol.Frame, anchor bool) protocol.Verdict {
 	case u.Counter <= newest.Counter:
 		return protocol.Ignore
 	case anchor && u.Counter > newest.Counter+1:
-		r.take(n, k.keep())
+		k.take(r, n)
 	case u.Counter == newest.Counter+1:
 		if u.Prev != newest.ID {
 			return r.flag(n) // names another predecessor: a second row
 		}
-		r.take(n, k.keep())
+		k.take(r, n)
 	case !r.hold(n):
 		return protocol.Ignore
-	case !r.skip(k.keep()):
+	case !k.skip(r):
 		return protocol.Accept
 	}
 	for {
@@ -241,7 +254,7 @@ func (k *KeyRing) addUpdate(f protocol.Frame, anchor bool) protocol.Verdict {
 			r.flag(next)
 			return protocol.Accept
 		}
-		r.take(next, k.keep())
+		k.take(r, next)
 	}
 }
 
@@ -262,7 +275,7 @@ func (r *row) hold(n keyFrame) bool {
 
 // skip goes on with as many held updates in a row as are kept of a device: who
 // has missed more than the others keep gets no others from anybody.
-func (r *row) skip(keep int) bool {
+func (k *KeyRing) skip(r *row) bool {
 	for _, c := range slices.Sorted(maps.Keys(r.held)) {
 		run := []keyFrame{r.held[c]}
 		for len(run) < MaxKeptKeys {
@@ -274,7 +287,7 @@ func (r *row) skip(keep int) bool {
 		}
 		if len(run) == MaxKeptKeys {
 			for _, n := range run {
-				r.take(n, keep)
+				k.take(r, n)
 			}
 			r.seen[run[0].Counter-1] = run[0].prev // another one there is a second one
 			return true
@@ -298,10 +311,16 @@ func (k *KeyRing) keep() int {
 	return MaxKeptKeys
 }
 
-func (r *row) take(n keyFrame, keep int) {
+// take makes an update the newest of its row.
+func (k *KeyRing) take(r *row, n keyFrame) {
 	r.kept = append(r.kept, n)
-	if len(r.kept) > keep {
-		r.kept = slices.Delete(r.kept, 0, len(r.kept)-keep)
+	if over := len(r.kept) - k.keep(); over > 0 {
+		if len(k.rows) <= protocol.SmallGroup {
+			for _, f := range r.kept[:over] {
+				r.pass(f.DeviceKeys)
+			}
+		}
+		r.kept = slices.Delete(r.kept, 0, over)
 	}
 	r.seen[n.Counter] = n.ID
 	for c := range r.seen {
@@ -314,6 +333,11 @@ func (r *row) take(n keyFrame, keep int) {
 			delete(r.held, c)
 		}
 	}
+}
+
+// pass keeps the name of a key that is not kept any more.
+func (r *row) pass(k DeviceKeys) {
+	r.past = append(r.past[max(0, len(r.past)+1-maxPastKeys):], pastKey{k.Counter, k.ID, k.KEM.Ref(), k.Heal})
 }
 
 // flag keeps a second update for one counter: the device, or who copied it,
@@ -339,7 +363,7 @@ func (k *KeyRing) Newest(d identity.DeviceID) (DeviceKeys, bool) {
 }
 
 // All returns the keys kept of a device, newest first, then those by which it
-// was flagged and those recalled: what a box of a recent epoch may be sealed to.
+// was flagged.
 func (k *KeyRing) All(d identity.DeviceID) []DeviceKeys {
 	r := k.rows[d]
 	if r == nil {
@@ -352,7 +376,22 @@ func (k *KeyRing) All(d identity.DeviceID) []DeviceKeys {
 	for _, f := range r.alternates {
 		out = append(out, f.DeviceKeys)
 	}
-	return append(out, r.old...)
+	return out
+}
+
+// Refs names all keys that are known of a device, those that are not kept any more
+// too: what a box of an epoch may be sealed to.
+func (k *KeyRing) Refs(d identity.DeviceID) []protocol.KEMRef {
+	var out []protocol.KEMRef
+	for _, f := range k.All(d) {
+		out = append(out, f.KEM.Ref())
+	}
+	if r := k.rows[d]; r != nil {
+		for _, p := range r.past {
+			out = append(out, p.ref)
+		}
+	}
+	return out
 }
 
 // Flagged says whether the device signed two key updates for one counter, or
@@ -404,11 +443,12 @@ func (k *KeyRing) Heals() []protocol.ItemID {
 	return protocol.SortIDs(out)
 }
 
-// HealBy returns the device whose kept key update of that id asks for a new
-// epoch; false: none does, or the device is flagged.
+// HealBy returns the device whose key update of that id asks for a new epoch, also
+// if it is not kept any more; false: none does, or the device is flagged.
 func (k *KeyRing) HealBy(id protocol.ItemID) (identity.DeviceID, bool) {
 	for d, r := range k.rows {
-		if !r.flagged && slices.ContainsFunc(r.kept, func(f keyFrame) bool { return f.Heal && f.ID == id }) {
+		if !r.flagged && (slices.ContainsFunc(r.kept, func(f keyFrame) bool { return f.Heal && f.ID == id }) ||
+			slices.ContainsFunc(r.past, func(p pastKey) bool { return p.heal && p.id == id })) {
 			return d, true
 		}
 	}

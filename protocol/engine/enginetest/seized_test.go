@@ -103,13 +103,16 @@ func (x *seized) issue(d epoch.Draft) (protocol.Frame, *epoch.Header) {
 }
 
 // heal signs a KeyUpdate that asks for the next epoch.
-func (x *seized) heal() protocol.Frame {
+func (x *seized) heal() protocol.Frame { return x.newKey(true) }
+
+// newKey tells a new key, and asks for the next epoch with it or not.
+func (x *seized) newKey(heal bool) protocol.Frame {
 	x.t.Helper()
 	kem, err := epoch.NewKEMPrivate(x.n.random)
 	must(x.t, err)
 	x.ahead++
 	f := group.NewKeyUpdate(x.n.id, x.device, group.KeyUpdate{Counter: x.ahead, Prev: x.prev, KEM: kem.Public(),
-		Lane: epoch.MailKeyFromSeed([32]byte{byte(x.ahead), 5}).Public(), Heal: true})
+		Lane: epoch.MailKeyFromSeed([32]byte{byte(x.ahead), 5}).Public(), Heal: heal})
 	x.prev = f.ID(x.n.id)
 	x.ring.Add(f)
 	return f
