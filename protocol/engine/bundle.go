@@ -124,12 +124,8 @@ func (e *Engine) Parcels(b *Bundle, i, n int) ([]ferry.Parcel, error) {
 			continue
 		}
 		p := ferry.Parcel{Envelope: envelope}
-		if env, err := protocol.ParseEnvelope(envelope); err == nil {
-			if at, ok := e.mailboxes[env.Mailbox]; ok {
-				if sig, err := at.box.SignPut(protocol.IDOf(envelope)); err == nil {
-					p.Deposit = &ferry.Deposit{Envelope: envelope, Write: at.box.WriteKey(), Read: at.box.ReadKey(), Put: ferry.Signature(sig)}
-				}
-			}
+		if d, ok := e.depositOf(envelope); ok {
+			p.Deposit = &d
 		}
 		out = append(out, p)
 	}

@@ -95,6 +95,8 @@ type Engine struct {
 	rescued   map[identity.DeviceID]rescued              // what was sealed for who came with a rescue key
 
 	peers     map[Peer]*peer
+	ferries   map[Peer]*ferryLink
+	carriers  map[string]*carrier // by the peer ids of ferries
 	wants     map[protocol.EnvelopeID]*want
 	refused   map[protocol.EnvelopeID]bool
 	planned   plans
@@ -151,7 +153,10 @@ func (e *Engine) Step(now Time, in Input) error {
 	switch in := in.(type) {
 	case PeerUp:
 		e.peerUp(in)
+	case FerryUp:
+		e.ferryUp(in)
 	case PeerDown:
+		delete(e.ferries, in.Peer)
 		e.peerDown(in.Peer)
 	case Received:
 		e.receive(in)
@@ -195,6 +200,9 @@ func (e *Engine) settle() error {
 		return err
 	}
 	if err := e.tickExpiry(); err != nil {
+		return err
+	}
+	if err := e.tendFerries(); err != nil {
 		return err
 	}
 	return e.tickPeers()

@@ -174,6 +174,9 @@ func (e *Engine) wake() Time {
 			earlier(w.until)
 		}
 	}
+	for _, l := range e.ferries {
+		earlier(l.heard + ferryPatience)
+	}
 	collects := e.collects()
 	for _, p := range e.peers {
 		if p.dialled && p.class == ClassMember && !p.old {

@@ -77,6 +77,7 @@ func (e *Engine) load() error {
 		{tableSeeds, e.loadSeed},
 		{tableServed, e.loadServed},
 		{tableTwice, e.loadTwice},
+		{tableFerries, e.loadFerry},
 	}
 	if err := e.loadKeyFrames(); err != nil {
 		return err

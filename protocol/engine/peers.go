@@ -85,7 +85,8 @@ func (e *Engine) peerUp(in PeerUp) {
 		e.tellClock(p)
 		e.askNames(p)
 		e.tellHeaders(p)
-		if p.dialled {
+		// Who has something that nobody is known to hold asks as well: it may be there.
+		if p.dialled || len(e.held.unsent) > 0 {
 			e.reconcileAll(p)
 		}
 	case in.Class == ClassCatchUp:
@@ -118,6 +119,10 @@ func (e *Engine) peerDown(id Peer) {
 // receive takes one message of a link. A peer that does not keep to the
 // protocol is closed; nothing it said counts.
 func (e *Engine) receive(in Received) {
+	if l := e.ferries[in.Peer]; l != nil {
+		e.fromFerry(l, in.Data)
+		return
+	}
 	p := e.peers[in.Peer]
 	if p == nil || len(in.Data) == 0 {
 		return

@@ -21,7 +21,8 @@ const (
 	ClassInvite  Class = 3 // under an invite: card, request and the joiner's own rescue mailbox
 )
 
-// Input is something that happened: PeerUp, PeerDown, Received, Hinted or Tick.
+// Input is something that happened: PeerUp, FerryUp, PeerDown, Received, Hinted or
+// Tick.
 type Input interface{ input() }
 
 // PeerUp says that a connection was proven.

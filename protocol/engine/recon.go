@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/palabre-app/palabre/protocol"
@@ -31,6 +32,7 @@ func reconItem(n entry) recon.Item { return recon.Item{Time: uint64(n.day), ID: 
 // session is one reconciliation that this side opened.
 type session struct {
 	run        *recon.Initiator
+	set        recon.Set // as it was compared
 	epoch      protocol.EpochID
 	have, need [][32]byte // found so far, oldest first
 }
@@ -122,7 +124,7 @@ func (e *Engine) reconcile(p *peer, s *epochState) {
 	if err != nil {
 		panic("engine: " + err.Error())
 	}
-	p.recon[s.tag] = &session{run: run, epoch: s.header.ID()}
+	p.recon[s.tag] = &session{run: run, set: s.recon, epoch: s.header.ID()}
 	e.sendRecon(p, s.tag, true, first)
 }
 
@@ -188,12 +190,32 @@ func (e *Engine) onReconReply(p *peer, m reconBody) bool {
 		return true
 	}
 	delete(p.recon, m.Tag)
+	if done {
+		e.foundThere(ses)
+	}
 	// Newest first: what a person needs to know today is at the end of the days.
 	slices.Reverse(ses.need)
 	slices.Reverse(ses.have)
 	e.onHave(p, asEnvelopeIDs(ses.need))
 	e.sendIDs(p, msgHave, asEnvelopeIDs(ses.have))
 	return true
+}
+
+// foundThere notes which own envelopes the other side of a session holds: they came
+// there by another way, through a ferry or in a file.
+func (e *Engine) foundThere(ses *session) {
+	if len(e.held.unsent) == 0 {
+		return
+	}
+	lacks := map[[32]byte]bool{}
+	for _, id := range ses.have {
+		lacks[id] = true
+	}
+	for _, id := range protocol.SortIDs(slices.Collect(maps.Keys(e.held.unsent))) {
+		if n, ok := e.held.get(id); ok && n.epoch == ses.epoch && !lacks[id] && ses.set.Has(reconItem(n)) {
+			e.taken(id)
+		}
+	}
 }
 
 // tellHeaders tells a member that came under another epoch than the sending one

@@ -32,6 +32,7 @@ const (
 	tablePages     Table = 20 // epoch id, page index -> envelope of a page that travels apart
 	tableTwice     Table = 21 // device id -> newest day on which it said two things
 	tableServed    Table = 22 // epoch id, device id -> until when it counts as handed over, and how
+	tableFerries   Table = 23 // a ferry's peer id -> the last day on which everything was compared with it
 )
 
 var (

@@ -171,7 +171,7 @@ func (w *World) lost(n *Node) int {
 
 // notFor says whether the author knew that a node was suspended or out.
 func (p *post) notFor(n *Node) bool {
-	return slices.Contains(p.stopped, n) || slices.Contains(p.without, n)
+	return slices.Contains(p.stopped, n) || slices.Contains(p.without, n) || slices.Contains(p.earlier, n)
 }
 
 // members are the nodes that are in the group and running.

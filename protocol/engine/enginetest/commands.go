@@ -3,11 +3,13 @@ package enginetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/engine"
 	"github.com/palabre-app/palabre/protocol/feed"
+	"github.com/palabre-app/palabre/protocol/group"
 )
 
 var (
@@ -24,6 +26,7 @@ type post struct {
 	at      engine.Time
 	gen     uint32  // lowest epoch that a version of it was made in
 	without []*Node // removed people of whose removal the author knew
+	earlier []*Node // the same, of those who were out before the author came: he has their removal in his log
 	stopped []*Node // who was suspended then, as the author knew
 	expires engine.Time
 	changed engine.Time // the last time that somebody did; 0: nobody
@@ -36,7 +39,7 @@ func (n *Node) Post(name, body string, seconds int64) error {
 	if seconds > 0 {
 		expires = n.Now().Unix() + seconds
 	}
-	p := &post{name: name, author: n, at: n.w.Now, gen: n.epoch(), without: n.knownRemoved(), stopped: n.suspended(),
+	p := &post{name: name, author: n, at: n.w.Now, gen: n.epoch(), without: n.knownRemoved(), earlier: n.removedEarlier(), stopped: n.suspended(),
 		expires: n.w.Now + engine.Seconds(protocol.MaxNoticeSeconds)}
 	if seconds > 0 {
 		p.expires = n.w.Now + engine.Seconds(seconds)
@@ -172,6 +175,23 @@ func (n *Node) Remove(x *Node) error {
 func (n *Node) Grant(x *Node) error {
 	saved, err := n.do(func(e *engine.Engine, now engine.Time) error { return e.GrantAuthor(now, x.member.String()) })
 	return n.saved(saved, err, func() {})
+}
+
+// removedEarlier lists who was out before this node came, as far as it was told: whom
+// what it writes is not for, though it never had them as members.
+func (n *Node) removedEarlier() (out []*Node) {
+	if !n.live() || n.joined == 0 {
+		return nil
+	}
+	changes := n.Engine.Changes(0)
+	for _, x := range n.w.nodes {
+		if x.removed != 0 && !n.met[x.member] && slices.ContainsFunc(changes, func(c engine.Change) bool {
+			return c.Kind == group.KindRemoveMember && c.Target == x.member
+		}) {
+			out = append(out, x)
+		}
+	}
+	return out
 }
 
 // knownRemoved lists who was removed as far as this node knows.

@@ -25,6 +25,7 @@ type Node struct {
 	gate    *engine.Gate
 	wake    engine.Time
 	links   []*link
+	visits  []*visit
 	random  *rand.ChaCha8
 	off     bool
 	shown   map[string]int // EventNotice by id
@@ -118,6 +119,9 @@ func (n *Node) Stop() {
 	n.off = true
 	n.DieAt(0, 0)
 	n.Engine, n.gate, n.wake = nil, nil, 0
+	for _, v := range slices.Clone(n.visits) {
+		v.end()
+	}
 	for _, l := range slices.Clone(n.links) {
 		if n.w.random.IntN(2) == 0 {
 			n.w.Counts["last words"]++
@@ -240,6 +244,15 @@ func (n *Node) commit(b engine.Batch) {
 	}
 }
 
+func (n *Node) visitOf(p engine.Peer) *visit {
+	for _, v := range n.visits {
+		if v.id == p {
+			return v
+		}
+	}
+	return nil
+}
+
 func (n *Node) find(p engine.Peer) *link {
 	for _, l := range n.links {
 		if l.id == p {
@@ -256,6 +269,8 @@ func (n *Node) send(r *engine.Ready) {
 	for _, m := range r.Send {
 		if l := n.find(m.Peer); l != nil {
 			l.send(n, m.Data)
+		} else if v := n.visitOf(m.Peer); v != nil {
+			v.send(m.Data)
 		}
 	}
 	if len(r.Announce) > 0 {
@@ -276,6 +291,8 @@ func (n *Node) deliver(r *engine.Ready) {
 		if l := n.find(p); l != nil {
 			// Closed once what was sent before has arrived.
 			n.w.at(max(n.w.Now, l.nextA, l.nextB)+1, l.end)
+		} else if v := n.visitOf(p); v != nil {
+			n.w.at(max(n.w.Now, v.toFerry, v.toNode)+1, v.end)
 		}
 	}
 }
