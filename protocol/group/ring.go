@@ -17,11 +17,6 @@ const (
 	MaxUnnamed    = 256 // key packages that no operation names yet
 	maxSeenKeys   = 64  // counters behind the newest for which a second update is noticed
 	maxAlternates = 8   // second updates of a device kept for audits
-
-	// maxPastKeys is how many older keys of a device are known by their names in small
-	// groups: a box of an epoch that comes late is for one of them, however many the
-	// device told since. More than its share of an epoch can hold.
-	maxPastKeys = 1_024
 )
 
 // DeviceKeys are the public keys of a device as of one counter.
@@ -69,14 +64,6 @@ type row struct {
 	held       map[uint64]keyFrame
 	alternates []keyFrame
 	flagged    bool
-}
-
-// pastKey is what is known of a key that is not kept any more.
-type pastKey struct {
-	counter uint64
-	id      protocol.ItemID
-	ref     protocol.KEMRef
-	heal    bool
 }
 
 // NewKeyRing starts a ring with the founders' keys. Follow must be called with
@@ -335,11 +322,6 @@ func (k *KeyRing) take(r *row, n keyFrame) {
 	}
 }
 
-// pass keeps the name of a key that is not kept any more.
-func (r *row) pass(k DeviceKeys) {
-	r.past = append(r.past[max(0, len(r.past)+1-maxPastKeys):], pastKey{k.Counter, k.ID, k.KEM.Ref(), k.Heal})
-}
-
 // flag keeps a second update for one counter: the device, or who copied it,
 // said two things, and is boxed by neither until it enrols anew.
 func (r *row) flag(n keyFrame) protocol.Verdict {
@@ -375,21 +357,6 @@ func (k *KeyRing) All(d identity.DeviceID) []DeviceKeys {
 	}
 	for _, f := range r.alternates {
 		out = append(out, f.DeviceKeys)
-	}
-	return out
-}
-
-// Refs names all keys that are known of a device, those that are not kept any more
-// too: what a box of an epoch may be sealed to.
-func (k *KeyRing) Refs(d identity.DeviceID) []protocol.KEMRef {
-	var out []protocol.KEMRef
-	for _, f := range k.All(d) {
-		out = append(out, f.KEM.Ref())
-	}
-	if r := k.rows[d]; r != nil {
-		for _, p := range r.past {
-			out = append(out, p.ref)
-		}
 	}
 	return out
 }
