@@ -137,16 +137,16 @@ func TestPeopleReadOfBundles(t *testing.T) {
 		api.CommandBundleImport: api.BundleImported{New: 12, Known: 29, Groups: []string{"9bd9"}},
 	}
 	r, dir := record(t, answer)
-	prints(t, dir, "Saved: 41 items, 160 KiB, in /media/stick/file.\nWhoever carries it cannot read it. On the other phone: palabre bundle import file\n", "bundle", "export", "/media/stick/file")
+	prints(t, dir, "Saved: 41 items, 160 KiB, in /media/stick/file.\nOnly phones of the group can read it. On the other phone: palabre bundle import file\n", "bundle", "export", "/media/stick/file")
 	if asked := <-r.asked; asked.args != `{"file":"/media/stick/file","since_seconds":604800}` {
 		t.Errorf("asked %s", asked.args)
 	}
 	for want, got := range map[string]api.BundleImported{
-		"Taken in: 12 new items.\n":           {New: 12, Known: 29},
+		"Taken in: 12 new items. To read the notices: palabre notices\n": {New: 12, Known: 29},
 		"Nothing in it is new.\n":             {Known: 29, Other: 1},
 		"Nothing in it is for your groups.\n": {Other: 41},
-		"Taken in: 3 new items.\nThe file was cut off: what came before that is taken in. Copy it again for the rest.\n": {New: 3, Broken: api.BrokenCutOff},
-		"Taken in: 3 new items.\nThe file is damaged: what came before that is taken in. Copy it again for the rest.\n":  {New: 3, Broken: api.BrokenDamaged},
+		"Taken in: 3 new items. To read the notices: palabre notices\nThe file was cut off: what came before that is taken in. Copy it again for the rest.\n": {New: 3, Broken: api.BrokenCutOff},
+		"Taken in: 3 new items. To read the notices: palabre notices\nThe file is damaged: what came before that is taken in. Copy it again for the rest.\n":  {New: 3, Broken: api.BrokenDamaged},
 	} {
 		answer[api.CommandBundleImport] = got
 		prints(t, dir, want, "bundle", "import", "/media/stick/file")
