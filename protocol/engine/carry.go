@@ -75,7 +75,11 @@ func (e *Engine) untold(s *epochState) bool {
 func (e *Engine) carryIfDue() (bool, error) {
 	c := &e.carrying
 	waits := e.sending == (protocol.EpochID{})
-	if e.frozen || e.asOrganiser() != nil || c.at == e.version && (c.due == 0 || e.now < c.due) {
+	if e.frozen || e.asOrganiser() != nil {
+		c.due = 0 // or it would be woken for in vain
+		return false, nil
+	}
+	if c.at == e.version && (c.due == 0 || e.now < c.due) {
 		return false, nil
 	}
 	c.at = e.version

@@ -79,7 +79,7 @@ func (e *Engine) nextKnock() Time {
 		return 0
 	case k.until != 0:
 		return k.until
-	case k.Left || Time(k.Next) >= Time(k.Out)+days(knockDays):
+	case k.Left || max(e.now, Time(k.Next)) >= Time(k.Out)+days(knockDays):
 		return 0
 	default:
 		return Time(k.Next)

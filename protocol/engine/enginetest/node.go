@@ -43,6 +43,9 @@ type Node struct {
 	// still is when its clock stopped: it takes in and gives what others ask for, and
 	// does nothing that is due. 0: its clock runs.
 	still engine.Time
+	// wakes is how often it was woken in a second.
+	wakes  int
+	second int64
 	// Commits until the phone dies, before (crashIn) or after (crashSent) one, or
 	// amid what is sent then (crashAmid); 0: it lives.
 	crashIn, crashSent, crashAmid int
@@ -305,7 +308,21 @@ func (n *Node) schedule(at engine.Time) {
 	n.w.at(at-n.Skew, func() {
 		if n.wake == at && n.still == 0 {
 			n.wake = 0
+			n.woken()
 			n.step(engine.Tick{})
 		}
 	})
+}
+
+// maxWakes is how often in a second a device may ask to be woken: a time that has passed
+// and is asked for again and again empties a battery.
+const maxWakes = 300
+
+func (n *Node) woken() {
+	if second := int64(n.w.Now / engine.Seconds(1)); second != n.second {
+		n.second, n.wakes = second, 0
+	}
+	if n.wakes++; n.wakes > maxWakes {
+		n.w.violate("%s is woken %d times in a second", n.Name, n.wakes)
+	}
 }
