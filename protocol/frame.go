@@ -29,6 +29,7 @@ const (
 	KindCard        FrameKind = 13
 	KindJoinRequest FrameKind = 14
 	KindAck         FrameKind = 15
+	KindOriginal    FrameKind = 16 // its label is that of a kind without a name
 )
 
 // ErrFrame says that a frame is malformed.

@@ -65,7 +65,7 @@ func (e *Engine) Bundle(now Time, since int64) (*Bundle, error) {
 			x.class = carryHeaders
 		case protocol.KindOp, protocol.KindBatch, protocol.KindKeyPackage, protocol.KindKeyUpdate:
 			x.class = carryGroup
-		case protocol.KindMessage:
+		case protocol.KindMessage, protocol.KindOriginal:
 			x.class = carrySaid
 			if urgent[n.item] {
 				x.class = carryUrgent

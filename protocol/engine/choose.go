@@ -39,6 +39,7 @@ func (e *Engine) chooseSending() (bool, error) {
 	}
 	e.lastOps = id
 	e.put(tableMeta, keySending, id[:], 0)
+	e.noteAbandoned()
 	e.gateStale = true
 	e.dropIdleWants() // who held it may be shut out now
 	if before != (protocol.EpochID{}) || len(e.peers) > 0 {

@@ -90,9 +90,9 @@ type Engine struct {
 	seeds     map[identity.DeviceID][]*seed // rescue seeds, ascending by counter
 	seedsFor  seedWatch
 	knock     knock
-	revive    bool                                       // somebody is back who was out
-	unsentOf  map[protocol.EnvelopeID]protocol.ContentID // what own envelopes carry that nobody took
-	rescued   map[identity.DeviceID]rescued              // what was sealed for who came with a rescue key
+	revive    bool                            // somebody is back who was out
+	unsentOf  map[protocol.EnvelopeID]untaken // what own envelopes carry that nobody took
+	rescued   map[identity.DeviceID]rescued   // what was sealed for who came with a rescue key
 
 	peers     map[Peer]*peer
 	ferries   map[Peer]*ferryLink

@@ -205,8 +205,7 @@ func (e *Engine) noteCovered() {
 	succeeded := e.succeeded()
 	for _, s := range e.byGen {
 		if s.covered == 0 && succeeded[s.header.ID()] {
-			s.covered = e.now
-			e.putEpoch(s)
+			e.cover(s)
 		}
 	}
 }

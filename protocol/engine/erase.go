@@ -127,8 +127,9 @@ func (e *Engine) eraseOldPresence() {
 }
 
 // noteAbandoned starts the time of epochs that nothing will ever name as a
-// parent: those that were opened and not accepted, or lost their standing, while
-// the group went on without them.
+// parent, while the group went on without them: those that were opened and not
+// accepted, or are not made as they have to be, or lost their standing; and the last
+// one of before this device was away, when all between is gone.
 func (e *Engine) noteAbandoned() {
 	used := e.epochs[e.lastOps]
 	if used == nil || e.sending != e.lastOps {
@@ -138,9 +139,8 @@ func (e *Engine) noteAbandoned() {
 		if s.keys == nil || s.covered != 0 || e.inUse(s) || s.header.Core.Gen >= used.header.Core.Gen {
 			continue
 		}
-		if !e.counts(s) || !e.standsNow(s) {
-			s.covered = e.now
-			e.putEpoch(s)
+		if !e.counts(s) || !e.standsNow(s) || !e.sound(s) || e.leftFarBehind(s, e.tips()) {
+			e.cover(s)
 		}
 	}
 }

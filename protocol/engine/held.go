@@ -133,7 +133,7 @@ func (e *Engine) notTaken(n entry) {
 
 // taken notes, for good, that somebody else holds an own envelope.
 func (e *Engine) taken(id protocol.EnvelopeID) {
-	if !e.held.unsent[id] {
+	if !e.held.unsent[id] || e.unsentOf[id].again {
 		return
 	}
 	if n, ok := e.held.get(id); ok && n.kind == protocol.KindOp && !e.log.Resolve().IsMember(e.self.memberID) {

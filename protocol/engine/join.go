@@ -275,6 +275,7 @@ func (e *Engine) start(log *group.Log, w *epoch.Welcome) error {
 		}
 		e.putEpoch(s)
 	}
+	e.noteCovered()
 	if kept := e.keptEpochs(); len(kept) > 0 {
 		e.lastOps = kept[0].header.ID()
 		e.put(tableMeta, keySending, e.lastOps[:], 0)

@@ -115,7 +115,6 @@ func (e *Engine) load() error {
 	if err := e.loadItems(); err != nil {
 		return err
 	}
-	e.noteCovered()
 	e.loadPresence()
 	e.loadActivity()
 	e.loadCourier()

@@ -349,7 +349,7 @@ func (e *Engine) sealFrame(id protocol.EpochID, day protocol.Day, f protocol.Fra
 	if err != nil || !put {
 		return err
 	}
-	if f.Device == e.self.deviceID && f.Kind == protocol.KindMessage {
+	if f.Device == e.self.deviceID && (f.Kind == protocol.KindMessage || f.Kind == protocol.KindOriginal) {
 		e.notTaken(n)
 	}
 	e.announce(n)

@@ -119,6 +119,8 @@ func (e *Engine) apply(f protocol.Frame, n *entry) (protocol.Verdict, error) {
 		return e.applyKeyFrame(f, e.epochs[n.epoch])
 	case protocol.KindMessage:
 		return e.applyMessage(f, n)
+	case protocol.KindOriginal:
+		return e.applyOriginal(f, n)
 	case protocol.KindAck:
 		n.shred = n.day + 30
 		return e.applyAck(f, n)

@@ -30,7 +30,7 @@ func TestGarbageFromAMember(t *testing.T) {
 	k, d := secrets(t, ben), device(t, ben)
 	box := epoch.CommonMailbox(k.Net(), ana.Now().Day())
 	kinds := []protocol.FrameKind{protocol.KindOp, protocol.KindEpoch, protocol.KindMessage, protocol.KindKeyPackage,
-		protocol.KindKeyUpdate, protocol.KindPresence, protocol.KindBatch, protocol.KindAck}
+		protocol.KindKeyUpdate, protocol.KindPresence, protocol.KindBatch, protocol.KindAck, protocol.KindOriginal}
 	before, told := ana.Store.names(), len(ana.Events)
 	a := asMember(t, ana)
 	closed := 0
