@@ -44,7 +44,7 @@ func (e *Engine) lost() (list []*epochState) {
 		return nil
 	}
 	for _, s := range e.byGen {
-		if s.erased || s.asked || s.keys != nil && !e.hasGap(s) || s.keys == nil && e.lacksOwnPage(s) || len(e.askUnder(s)) == 0 {
+		if s.erased || s.keys != nil && !e.hasGap(s) || s.keys == nil && e.lacksOwnPage(s) || len(e.mayAsk(s)) == 0 {
 			continue
 		}
 		roster, ok := e.log.At(s.header.Core.GovHeads)
@@ -77,6 +77,15 @@ func (e *Engine) askUnder(s *epochState) (list []*epochState) {
 	return list
 }
 
+// mayAsk lists the epochs under which one that was lost is to be asked for now: all that
+// there are; and once it was asked for, a newer one in which this device has come to send.
+// Nobody else who organises may be able to open the earlier ones.
+func (e *Engine) mayAsk(s *epochState) []*epochState {
+	return slices.DeleteFunc(e.askUnder(s), func(x *epochState) bool {
+		return s.asked != 0 && (x.header.ID() != e.sending || x.header.Core.Gen < s.asked)
+	})
+}
+
 // lostDue is when this device asks for what it lost; 0: it lost nothing.
 func (e *Engine) lostDue() (at Time) {
 	r := &e.rejects
@@ -91,7 +100,7 @@ func (e *Engine) lostDue() (at Time) {
 	return at
 }
 
-// askForLost asks the organisers once for each epoch that was lost.
+// askForLost asks the organisers for each epoch that was lost.
 func (e *Engine) askForLost() (bool, error) {
 	if at := e.lostDue(); at == 0 || e.now < at {
 		return false, nil
@@ -101,9 +110,12 @@ func (e *Engine) askForLost() (bool, error) {
 		if e.now < s.arrived+lostWait {
 			continue
 		}
-		s.asked = true
+		under := e.mayAsk(s)
+		for _, p := range under {
+			s.asked = max(s.asked, p.header.Core.Gen+1)
+		}
 		e.putEpoch(s)
-		for _, p := range e.askUnder(s) {
+		for _, p := range under {
 			if asked[p] {
 				continue
 			}
@@ -160,7 +172,7 @@ func (e *Engine) noteRequest(d identity.DeviceID, x epoch.RequestItem) {
 	e.version++
 	for _, h := range e.repair.handed {
 		if e.now < h.at+heardFor && slices.Contains(h.Devices, d) {
-			e.leaveTo(h.HandedItem, []identity.DeviceID{d})
+			e.leaveTo(h, []identity.DeviceID{d})
 		}
 	}
 }

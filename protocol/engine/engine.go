@@ -103,6 +103,7 @@ type Engine struct {
 	repair    repair
 	carrying  carrying
 	rows      uint64 // version at which it was looked what to tell across
+	left      uint64 // version at which watchLeftOut looked last
 	bridged   uint64 // version at which bridgeGaps looked last
 	pages     pages
 	keyset    keyset
@@ -180,7 +181,7 @@ func (e *Engine) settle() error {
 	for changed := true; changed; {
 		changed = false
 		for _, f := range []func() (bool, error){e.reviveKeys, e.openPending, e.acceptEpochs, e.bridgeGaps, e.wantPages, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
-			e.chooseSending, e.rejectIfDue, e.tellRows, e.askIfStarved, e.askForLost, e.rekeyIfDue, e.issueIfDue, e.takeReBox, e.reboxIfDue, e.carryIfDue, e.tendSeeds, e.resend, e.flushDrafts} {
+			e.chooseSending, e.watchLeftOut, e.rejectIfDue, e.tellRows, e.askIfStarved, e.askForLost, e.rekeyIfDue, e.issueIfDue, e.takeReBox, e.reboxIfDue, e.carryIfDue, e.tendSeeds, e.resend, e.flushDrafts} {
 			did, err := f()
 			if err != nil {
 				return err
@@ -241,7 +242,7 @@ type epochState struct {
 	keys     *epoch.Keys // nil: not opened, or erased
 	erased   bool
 	healed   bool         // this device has asked for the next epoch
-	asked    bool         // it has asked for what it cannot open of this one
+	asked    uint32       // 1 + generation of the newest under which it asked for what it cannot open of this one
 	tried    uint64       // own KEM keys with a lower counter were tried on it
 	openTo   protocol.Day // mailboxes up to this day are known
 	audited  uint64       // version at which it was last found not exact

@@ -37,8 +37,8 @@ type epochRecord struct {
 	Exact    bool
 	Covered  int64 // Time
 	Arrived  int64
-	Erased   bool // the secrets were erased, and are not to be won again
-	Asked    bool // this device asked for what it cannot open of it
+	Erased   bool   // the secrets were erased, and are not to be won again
+	Asked    uint32 // see epochState
 }
 
 // applyHeader takes an epoch header in. It is opened at once where a box of it
@@ -51,7 +51,10 @@ func (e *Engine) applyHeader(f protocol.Frame) (protocol.Verdict, error) {
 	if err != nil {
 		return protocol.Reject, nil
 	}
-	if e.epochs[h.ID()] != nil {
+	if s := e.epochs[h.ID()]; s != nil {
+		if s.keys == nil || e.hasGap(s) {
+			e.version++ // it can be asked for where this lies: see lost
+		}
 		return protocol.Accept, nil
 	}
 	if h.Core.Gen == 0 {

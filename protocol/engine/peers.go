@@ -86,8 +86,7 @@ func (e *Engine) peerUp(in PeerUp) {
 		e.askNames(p)
 		e.tellHeaders(p)
 		// Who visited a ferry and has something that nobody is known to hold asks as well: it
-		// may be there. BUG: where all do so, some drawn groups at high risk do not come
-		// together (spec 75 section 8).
+		// may be there.
 		if p.dialled || len(e.carriers) > 0 && len(e.held.unsent) > 0 {
 			e.reconcileAll(p)
 		}

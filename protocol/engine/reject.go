@@ -82,29 +82,9 @@ func (e *Engine) rejectIfDue() (bool, error) {
 			return false, nil // the right went meanwhile, or there is no room
 		}
 		e.planned.now = true
-		return true, e.tellLeftOut(s)
+		return true, nil
 	}
 	return false, nil
-}
-
-// tellLeftOut tells the keys of those for whom an epoch has no box there, so that its
-// issuer does not leave them out again because it never heard of them.
-func (e *Engine) tellLeftOut(s *epochState) error {
-	roster, ok := e.log.At(s.header.Core.GovHeads)
-	if !ok || s.keys == nil || !s.header.Core.Inline() {
-		return nil
-	}
-	for _, d := range roster.Boxed() {
-		if slices.ContainsFunc(e.ring.Refs(d), s.header.Boxes) {
-			continue
-		}
-		for _, f := range e.ring.Frames(d) {
-			if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 func (e *Engine) planRejections() error {
@@ -147,12 +127,16 @@ func (e *Engine) planRejections() error {
 	return nil
 }
 
-// mattersNow says whether anybody could send in an epoch of another device, or
-// did, and the group has not gone on from it.
+// mattersNow says whether an epoch of another device is in play.
 func (e *Engine) mattersNow(s *epochState) bool {
+	return s.header.Device != e.self.deviceID && e.inPlay(s)
+}
+
+// inPlay says whether anybody could send in an epoch, or did, and the group has not
+// gone on from it.
+func (e *Engine) inPlay(s *epochState) bool {
 	id := s.header.ID()
-	return s.accepted && !s.erased && s.header.Device != e.self.deviceID && e.standsNow(s) && e.justified(s) &&
-		(id == e.sending || !e.descends(e.sending, id))
+	return s.accepted && !s.erased && e.standsNow(s) && e.justified(s) && (id == e.sending || !e.descends(e.sending, id))
 }
 
 // fault finds what is wrong with an epoch by its own gov_heads; 0: nothing that

@@ -8,6 +8,7 @@ import (
 	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/epoch"
+	"github.com/palabre-app/palabre/protocol/group"
 	"github.com/palabre-app/palabre/protocol/wire"
 )
 
@@ -41,13 +42,25 @@ type rescued struct {
 }
 
 // opened says whether it is sure that a device has won the secrets of an epoch:
-// it issued it, wrote in it, or has a key that is newer than the one in its box.
+// it issued it, wrote in it, or a key that is newer than the one in its box was told in
+// it. In a large group, where keys are not told in epochs, that it has one is enough.
 func (e *Engine) opened(s *epochState, d identity.DeviceID) bool {
 	if s.header.Device == d || s.keys.HasChain(d) {
 		return true
 	}
-	k, ok := e.ring.Newest(d)
-	return ok && k.Counter > 0 && !s.header.Boxes(k.KEM.Ref()) && e.given(s, d)
+	if !e.given(s, d) {
+		return false
+	}
+	newer := e.ring.All(d) // newest first
+	for i, k := range newer {
+		if s.header.Boxes(k.KEM.Ref()) {
+			newer = newer[:i]
+			break
+		}
+	}
+	return slices.ContainsFunc(newer, func(k group.DeviceKeys) bool {
+		return k.Counter > 0 && (!s.header.Core.Inline() || e.held.hasItem(s.header.ID(), k.ID, false))
+	})
 }
 
 // cutOff says whether a device may hold no epoch that is still kept.
@@ -88,11 +101,12 @@ func (e *Engine) rescueKeys() (list []GateKey) {
 }
 
 // ownRescueKeys lists the keys that this device tries when nobody takes its net
-// keys. The last but one is among them: the organisers may not have heard of the
-// newest.
+// keys: the two newest and the oldest that is kept. The organisers may not have heard
+// of the newest, and some of none but the oldest.
 func (e *Engine) ownRescueKeys() (list []GateKey) {
-	for _, s := range slices.Backward(e.seeds[e.self.deviceID]) {
-		if len(list) < maxDialRescue {
+	own := e.seeds[e.self.deviceID]
+	for i, s := range slices.Backward(own) {
+		if i == 0 || i >= len(own)-maxDialRescue {
 			list = append(list, GateKey{Secret: s.key(), Class: ClassCatchUp, Tag: s.tag()})
 		}
 	}

@@ -26,6 +26,9 @@ import (
 const (
 	seedDays     = 30
 	seedDaysRisk = 7
+	// The own ones while an organiser's device may not have heard of the newest.
+	ownSeedDays     = 90
+	ownSeedDaysRisk = 30
 )
 
 // maxSeeds is how many seeds of one device are kept, the newest.
@@ -39,6 +42,8 @@ type seed struct {
 	told    protocol.EpochID // own: the epoch in which it was told last
 	to      []identity.DeviceID
 	box     *epoch.Mailbox
+	looked  uint64 // version as of which needed is known
+	needed  bool   // see stillKnownBy
 }
 
 // seedRecord is its stored form.
@@ -221,15 +226,35 @@ func (e *Engine) tellSeed() error {
 	return e.tellOrganisers(epoch.RescueItem{Counter: own.counter, Seed: own.secret})
 }
 
-// overFor is for how long a seed that is over is still served.
-func (e *Engine) overFor() Time { return days(e.byRisk(seedDays, seedDaysRisk)) }
+// seedOver is when a seed that is over is erased.
+func (e *Engine) seedOver(d identity.DeviceID, s *seed) Time {
+	if d == e.self.deviceID && e.stillKnownBy(s) {
+		return s.over + days(e.byRisk(ownSeedDays, ownSeedDaysRisk))
+	}
+	return s.over + days(e.byRisk(seedDays, seedDaysRisk))
+}
+
+// stillKnownBy says whether somebody who was told an own seed is not known to have
+// opened the epoch in which the newest was told: he knows this device by no other.
+func (e *Engine) stillKnownBy(s *seed) bool {
+	if s.looked != e.version {
+		told := e.epochs[e.newestSeed(e.self.deviceID).told]
+		s.looked, s.needed = e.version, slices.ContainsFunc(s.to, func(x identity.DeviceID) bool {
+			return e.log.Resolve().IsOrganiser(x) && (told == nil || told.keys == nil || !e.opened(told, x))
+		})
+	}
+	return s.needed
+}
 
 // nextSeed is when the next seed is to be erased; 0: none is.
 func (e *Engine) nextSeed() (next Time) {
-	for _, list := range e.seeds {
+	for d, list := range e.seeds {
 		for _, s := range list {
-			if s.over != 0 && (next == 0 || s.over+e.overFor() < next) {
-				next = s.over + e.overFor()
+			if s.over == 0 {
+				continue
+			}
+			if at := e.seedOver(d, s); next == 0 || at < next {
+				next = at
 			}
 		}
 	}
@@ -240,7 +265,7 @@ func (e *Engine) nextSeed() (next Time) {
 func (e *Engine) eraseOldSeeds() {
 	for _, d := range e.seedDevices() {
 		for _, s := range slices.Clone(e.seeds[d]) {
-			if s.over != 0 && e.now >= s.over+e.overFor() {
+			if s.over != 0 && e.now >= e.seedOver(d, s) {
 				e.dropSeed(d, s)
 			}
 		}

@@ -22,10 +22,11 @@ var othersServe = Seconds(600)
 
 // handed is that an epoch was handed to a device.
 type handed struct {
-	until   Time   // until then nothing more is done
-	left    bool   // to others
-	counter uint64 // of the device's newest key then
-	late    bool   // it is or was done once more, for what came later
+	until   Time              // until then nothing more is done
+	left    bool              // to another one
+	by      identity.DeviceID // which says that it has done it
+	counter uint64            // of the device's newest key then
+	late    bool              // it is or was done once more, for what came later
 }
 
 // given says whether a device got an epoch: by a box, or with the Welcome of
@@ -72,11 +73,15 @@ func (e *Engine) passedOver() map[identity.DeviceID][]protocol.EpochID {
 }
 
 // isServed says whether a device was handed an epoch not long ago, or has a newer
-// key since it was left to others: then it has opened something.
+// key since it was left to another one: then it has opened something. From who may not
+// hand out keys, as is known by now, it opens nothing.
 func (e *Engine) isServed(s *epochState, d identity.DeviceID) bool {
 	h, ok := e.repair.served[senderKey{s.header.ID(), d}]
-	if !ok || e.now < h.until {
-		return ok
+	if !ok || h.left && !e.mayHand(h.by) {
+		return false
+	}
+	if e.now < h.until {
+		return true
 	}
 	k, _ := e.ring.Newest(d)
 	return h.left && k.Counter > h.counter
@@ -94,16 +99,24 @@ func (e *Engine) serve(d identity.DeviceID) {
 // over: an epoch, and those before it. Of each once, so that nobody can put it off
 // for ever.
 func (e *Engine) noteHanded(by identity.DeviceID, x epoch.HandedItem) {
-	if m, ok := e.log.Resolve().MemberOfDevice(by); !ok || m.Suspended || !e.log.Resolve().IsOrganiser(by) {
+	if !e.mayHand(by) {
 		return
 	}
-	e.repair.handed = append(e.repair.handed[max(0, len(e.repair.handed)+1-maxHandedKept):], heard{x, e.now})
-	e.leaveTo(x, x.Devices)
+	h := heard{x, by, e.now}
+	e.repair.handed = append(e.repair.handed[max(0, len(e.repair.handed)+1-maxHandedKept):], h)
+	e.leaveTo(h, x.Devices)
+}
+
+// mayHand says whether a device acts for an organiser who is not suspended.
+func (e *Engine) mayHand(d identity.DeviceID) bool {
+	m, ok := e.log.Resolve().MemberOfDevice(d)
+	return ok && !m.Suspended && e.log.Resolve().IsOrganiser(d)
 }
 
 // heard is what another device said that it has handed over, and when it came here.
 type heard struct {
 	epoch.HandedItem
+	by identity.DeviceID
 	at Time
 }
 
@@ -115,7 +128,7 @@ var heardFor = Seconds(60)
 
 // leaveTo leaves to others what an item says that they have handed to some of its
 // devices: the epoch and those before it, and what these asked for.
-func (e *Engine) leaveTo(x epoch.HandedItem, devices []identity.DeviceID) {
+func (e *Engine) leaveTo(x heard, devices []identity.DeviceID) {
 	lacking := e.passedOver()
 	for _, d := range devices {
 		newest, _ := e.ring.Newest(d)
@@ -124,7 +137,7 @@ func (e *Engine) leaveTo(x epoch.HandedItem, devices []identity.DeviceID) {
 			if _, known := e.repair.served[k]; known || !e.descends(x.Epoch, id) && !e.repair.asked[d].lacks[id] {
 				continue
 			}
-			h := handed{until: e.now + othersServe, left: true, counter: newest.Counter}
+			h := handed{until: e.now + othersServe, left: true, by: x.by, counter: newest.Counter}
 			e.putServed(k, h)
 			if e.repair.again == 0 || h.until < e.repair.again {
 				e.repair.again = h.until
@@ -177,11 +190,12 @@ func (e *Engine) putServed(k senderKey, h handed) {
 	if h.late {
 		flags |= 2
 	}
-	e.put(tableServed, chainKey(k.epoch, k.device), append(row, flags), 0)
+	row = append(append(row, flags), h.by[:]...)
+	e.put(tableServed, chainKey(k.epoch, k.device), row, 0)
 }
 
 func (e *Engine) loadServed(key, value []byte) error {
-	if len(key) != 48 || len(value) != 17 || value[16] > 3 {
+	if len(key) != 48 || len(value) != 33 || value[16] > 3 {
 		return errors.New("a row of what was handed over is damaged")
 	}
 	if e.repair.served == nil {
@@ -189,7 +203,7 @@ func (e *Engine) loadServed(key, value []byte) error {
 	}
 	k := senderKey{protocol.EpochID(key[:32]), identity.DeviceID(key[32:])}
 	e.repair.served[k] = handed{until: Time(binary.BigEndian.Uint64(value)), counter: binary.BigEndian.Uint64(value[8:]),
-		left: value[16]&1 != 0, late: value[16]&2 != 0}
+		left: value[16]&1 != 0, late: value[16]&2 != 0, by: identity.DeviceID(value[17:])}
 	return nil
 }
 

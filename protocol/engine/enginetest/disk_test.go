@@ -75,7 +75,7 @@ func headers(t *testing.T, n *Node) (list []*epoch.Header) {
 			Covered  int64
 			Arrived  int64
 			Erased   bool
-			Asked    bool
+			Asked    uint32
 		}
 		must(t, wire.Unmarshal(n.Store.rows[4][k].value, engine.MaxValueSize, &r))
 		f, err := protocol.ParseFrame(r.Frame)

@@ -51,7 +51,7 @@ func epochFrame(t *testing.T, value []byte) protocol.Frame {
 		Accepted, Exact bool
 		Covered, Came   int64
 		Erased          bool
-		Asked           bool
+		Asked           uint32
 	}
 	must(t, wire.Unmarshal(value, engine.MaxValueSize, &row))
 	f, err := protocol.ParseFrame(row.Frame)

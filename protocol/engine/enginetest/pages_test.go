@@ -142,7 +142,7 @@ func TestPagedGroup(t *testing.T) {
 					Covered  int64
 					Arrived  int64
 					Erased   bool
-					Asked    bool
+					Asked    uint32
 				}
 				must(t, wire.Unmarshal(b, engine.MaxValueSize, &r))
 				b = r.Frame

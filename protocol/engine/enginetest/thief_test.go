@@ -160,7 +160,7 @@ func (l *loot) readRows(m *Memory) {
 			Covered         int64
 			Arrived         int64
 			Erased          bool
-			Asked           bool
+			Asked           uint32
 		}
 		must(l.t, wire.Unmarshal(v, engine.MaxValueSize, &r))
 		l.take(r.Frame)

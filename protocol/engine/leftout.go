@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/palabre-app/palabre/identity"
+	"github.com/palabre-app/palabre/protocol"
+)
+
+// This file is about devices for which an epoch has no box because its issuer never
+// heard of their keys (spec 46 section 8).
+
+// watchLeftOut tells the keys of devices that an epoch leaves out in it, so that its
+// issuer does not leave them out again. If that is this device, which has heard of
+// them by now, the epoch does not count any more, and the next one is due.
+func (e *Engine) watchLeftOut() (bool, error) {
+	if e.left == e.version || e.frozen || !e.log.Resolve().IsMember(e.self.memberID) {
+		return false, nil
+	}
+	e.left = e.version
+	did := false
+	told := map[identity.MemberID]bool{} // of each issuer's epochs the newest
+	for _, s := range slices.Backward(e.byGen) {
+		own := s.header.Device == e.self.deviceID
+		if s.keys == nil || s.exact && !own || !s.header.Core.Inline() || !e.inPlay(s) || told[s.header.Core.Issuer] {
+			continue
+		}
+		told[s.header.Core.Issuer] = true
+		for _, d := range e.leftOut(s) {
+			if own {
+				if s.exact && e.ring.OldestKept(d) == 0 { // else the box may be for one that is forgotten
+					s.exact, did = false, true
+					e.version++
+					e.putEpoch(s)
+				}
+				continue
+			}
+			if e.toldBefore(s, d) {
+				continue // its issuer leaves it out knowingly
+			}
+			for _, f := range e.ring.Frames(d) {
+				if err := e.sealFrame(s.header.ID(), e.now.Day(), f, 0); err != nil {
+					return did, err
+				}
+			}
+		}
+	}
+	return did, nil
+}
+
+// toldBefore says whether a key of a device lies in an epoch or in one before it.
+func (e *Engine) toldBefore(s *epochState, d identity.DeviceID) bool {
+	frames := e.ring.Frames(d)
+	return slices.ContainsFunc(append(e.ancestors(s), s), func(a *epochState) bool {
+		return slices.ContainsFunc(frames, func(f protocol.Frame) bool { return e.held.hasItem(a.header.ID(), f.ID(e.id), false) })
+	})
+}
+
+// leftOut lists the devices that were to have a box in an epoch and have none, though
+// keys of theirs are known here.
+func (e *Engine) leftOut(s *epochState) (list []identity.DeviceID) {
+	roster, ok := e.log.At(s.header.Core.GovHeads)
+	if !ok {
+		return nil
+	}
+	for _, d := range roster.Boxed() {
+		if refs := e.ring.Refs(d); len(refs) > 0 && !e.ring.Flagged(d) && !slices.ContainsFunc(refs, s.header.Boxes) {
+			list = append(list, d)
+		}
+	}
+	return list
+}
