@@ -15,17 +15,17 @@ const frameHead = 4
 
 var errFrame = errors.New("p2p: a frame has a length out of bounds")
 
-// frame is length 4 || data; the caller has checked the length.
-func frame(data []byte) []byte {
+// Frame is length 4 || data; the caller has checked the length.
+func Frame(data []byte) []byte {
 	b := make([]byte, frameHead, frameHead+len(data))
 	binary.BigEndian.PutUint32(b, uint32(len(data)))
 	return append(b, data...)
 }
 
-// readFrame reads one frame and returns its data, which the caller owns. The
+// ReadFrame reads one frame and returns its data, which the caller owns. The
 // length is checked before anything is allocated. An end of the stream between
 // frames is io.EOF.
-func readFrame(r io.Reader) ([]byte, error) {
+func ReadFrame(r io.Reader) ([]byte, error) {
 	var head [frameHead]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err

@@ -10,15 +10,15 @@ func FuzzFrame(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 7})
 	f.Add([]byte{0, 0, 0, 0})
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
-	f.Add(frame(make([]byte, MaxMessage)))
+	f.Add(Frame(make([]byte, MaxMessage)))
 	f.Fuzz(func(t *testing.T, x []byte) {
 		r := bytes.NewReader(x)
-		data, err := readFrame(r)
+		data, err := ReadFrame(r)
 		if err != nil {
 			return
 		}
-		if used := x[:len(x)-r.Len()]; !bytes.Equal(frame(data), used) {
-			t.Fatalf("%x became %x", used, frame(data))
+		if used := x[:len(x)-r.Len()]; !bytes.Equal(Frame(data), used) {
+			t.Fatalf("%x became %x", used, Frame(data))
 		}
 	})
 }

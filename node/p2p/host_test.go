@@ -205,7 +205,7 @@ func TestOnlyMembersAreShown(t *testing.T) {
 		if err := a.Send(up.Link, []byte("hello")); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := readFrame(st); err != nil || string(got) != "hello" {
+		if got, err := ReadFrame(st); err != nil || string(got) != "hello" {
 			t.Fatal(got, err)
 		}
 		shown := len(a.net.Conns()) == 1

@@ -233,11 +233,11 @@ func TestDeclaredLength(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		for range 100 {
-			readFrame(bytes.NewReader(x))
+			ReadFrame(bytes.NewReader(x))
 		}
 		runtime.ReadMemStats(&after)
 		bytesPer := (after.TotalAlloc - before.TotalAlloc) / 100
-		if _, err := readFrame(bytes.NewReader(x)); err != errFrame || bytesPer > 1024 {
+		if _, err := ReadFrame(bytes.NewReader(x)); err != errFrame || bytesPer > 1024 {
 			t.Errorf("length %d: %v, %d bytes", n, err, bytesPer)
 		}
 	}

@@ -98,7 +98,7 @@ func (l *link) send(data []byte) error {
 		l.stop()
 		return ErrBehind
 	}
-	l.queue = append(l.queue, frame(data))
+	l.queue = append(l.queue, Frame(data))
 	l.queued += frameHead + len(data)
 	signal(l.wake)
 	l.mu.Unlock()
@@ -157,7 +157,7 @@ func (l *link) read() {
 	defer l.stop()
 	r := bufio.NewReaderSize(l.stream, 4096)
 	for {
-		data, err := readFrame(r)
+		data, err := ReadFrame(r)
 		if err != nil {
 			return
 		}

@@ -104,7 +104,7 @@ func TestOldEpochsGoEverywhere(t *testing.T) {
 // Each of two organisers was with readers for longer than keys live, and neither can open
 // the other's epochs. All read each other within a quarter of an hour.
 func TestTwoOrganisersApart(t *testing.T) {
-	for _, days := range []int{4, 9, 16} {
+	for _, days := range []int{9, 16} {
 		t.Run(fmt.Sprint(days), func(t *testing.T) {
 			w, ana, ben, cam, dia, eve := risky(t, 2)
 			w.part([]*Node{ana, cam, dia}, []*Node{ben, eve})
