@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/palabre-app/palabre/identity"
@@ -105,7 +106,7 @@ func (e *Engine) askForLost() (bool, error) {
 	if at := e.lostDue(); at == 0 || e.now < at {
 		return false, nil
 	}
-	asked := map[*epochState]bool{}
+	asked := map[*epochState][]*epochState{}
 	for _, s := range e.rejects.lost {
 		if e.now < s.arrived+lostWait {
 			continue
@@ -116,13 +117,17 @@ func (e *Engine) askForLost() (bool, error) {
 		}
 		e.putEpoch(s)
 		for _, p := range under {
-			if asked[p] {
-				continue
+			if slices.ContainsFunc(asked[p], func(x *epochState) bool {
+				return e.descends(x.header.ID(), s.header.ID()) || e.descends(s.header.ID(), x.header.ID())
+			}) {
+				continue // one of its row is asked for there
 			}
-			asked[p] = true
-			if err := e.tellKeysIn(p); err != nil {
-				return false, err
+			if len(asked[p]) == 0 {
+				if err := e.tellKeysIn(p); err != nil {
+					return false, err
+				}
 			}
+			asked[p] = append(asked[p], s)
 			if err := e.tellOrganisersIn(p, e.requestFrom(p.header.ID(), s.header.ID())); err != nil {
 				return false, err
 			}
@@ -164,6 +169,9 @@ func (e *Engine) noteRequest(d identity.DeviceID, x epoch.RequestItem) {
 			(x.Lost == protocol.EpochID{} || e.descends(id, x.Lost) || e.descends(x.Lost, id)) {
 			asks.lacks[id] = true
 		}
+	}
+	if before := e.repair.asked[d]; before.newest == asks.newest {
+		maps.Copy(asks.lacks, before.lacks) // it asks for more than one row
 	}
 	if e.repair.asked == nil {
 		e.repair.asked = map[identity.DeviceID]asking{}
