@@ -178,10 +178,12 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// failing is a database whose commits fail once it is told so.
+// failing is a database whose commits are counted, and fail once it is told so.
 type failing struct {
 	*store.Memory
-	fails bool
+	fails   bool
+	commits int
+	largest int // bytes of values in one
 }
 
 var errDisk = errors.New("the disk is gone")
@@ -190,5 +192,11 @@ func (f *failing) Commit(s store.Space, b engine.Batch) error {
 	if f.fails {
 		return errDisk
 	}
+	f.commits++
+	size := 0
+	for _, p := range b.Puts {
+		size += len(p.Value)
+	}
+	f.largest = max(f.largest, size)
 	return f.Memory.Commit(s, b)
 }
