@@ -93,7 +93,7 @@ var decoders = map[string]string{
 
 // handMade are decoders that do not go through package wire.
 var handMade = map[string]string{
-	"node/p2p.readFrame":         "node/p2p.FuzzFrame",
+	"node/p2p.ReadFrame":         "node/p2p.FuzzFrame",
 	"node/p2p.decodeHint":        "node/p2p.FuzzHint",
 	"node/api.DecodeArgs":        "node/api.FuzzArgs",
 	"node/store.mark.read":       "node/store.FuzzMark",

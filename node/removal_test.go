@@ -76,7 +76,7 @@ func steal(t *testing.T, dir string, g protocol.GroupID, now engine.Time) *thief
 				Covered  int64
 				Arrived  int64
 				Erased   bool
-				Asked    bool
+				Asked    uint32
 			}
 			if err := wire.Unmarshal(v, engine.MaxValueSize, &r); err != nil {
 				return err

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/group"
 )
 
 // What this device wrote under an epoch that nobody keeps any more reaches nobody:
@@ -213,13 +214,20 @@ func (e *Engine) applyOriginal(f protocol.Frame, n *entry) (protocol.Verdict, er
 	switch {
 	case held && old.id != id:
 		return e.carryTwin(f.Device, n), nil // the first stands
-	case !held && e.knownBy(c.GovHeads):
+	case !held && e.forSelf(c):
 		e.takeContent(o, c, id, author, [16]byte{})
 	}
 	if n.shred <= e.now.Day() {
 		return protocol.Ignore, nil
 	}
 	return protocol.Accept, nil
+}
+
+// forSelf says whether a content is for this device: its author knew its member, or had
+// not heard yet that he had been let in before.
+func (e *Engine) forSelf(c protocol.Content) bool {
+	return e.meantFor(c, e.self.deviceID) && (e.knownBy(c.GovHeads) ||
+		slices.ContainsFunc(e.log.Adds(e.self.deviceID), func(op group.Op) bool { return c.CreatedAt >= op.CreatedAt }))
 }
 
 // mailboxDay is the day in whose mailbox a message of a date lies: its own, or the

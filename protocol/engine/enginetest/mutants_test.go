@@ -118,7 +118,7 @@ var mutants = []mutant{
 	{"TestGivenBackIssuesAlone", "nobody is passed over", "repair.go", "if !slices.Contains(lacks, e.sending) {\n", "if !slices.Contains(lacks, e.sending) {\n\t\t\tcontinue\n"},
 	{"TestSaidAmongLatecomers", "nothing of an ended epoch is sealed again", "resend.go", "if own == nil || !e.endedLongAgo(s) {", "if true {"},
 	{"TestSaidAmongLatecomers", "what is with others who are late counts as taken", "held.go", " || e.unsentOf[id].again", ""},
-	{"TestSealedAgainIsNotSaidTwice", "what is sealed again is not taken in", "resend.go", "case !held && e.knownBy(c.GovHeads):", "case false:"},
+	{"TestSealedAgainIsNotSaidTwice", "what is sealed again is not taken in", "resend.go", "case !held && e.forSelf(c):", "case false:"},
 	{"TestOldEpochsGoEverywhere", "what a Welcome brought stays", "join.go", "\te.noteCovered()\n", ""},
 	{"TestOldEpochsGoEverywhere", "the last epoch before an absence stays", "erase.go", " || e.leftFarBehind(s, e.tips())", ""},
 	{"TestOldReBoxIsForSomebodyElse", "what others handed over is handed over again", "inbox.go", "\t\te.noteHanded(f.Device, x)\n", "\t\t_ = x\n"},
