@@ -51,7 +51,7 @@ func (e *Engine) watchLeftOut() (bool, error) {
 // toldBefore says whether a key of a device lies in an epoch or in one before it.
 func (e *Engine) toldBefore(s *epochState, d identity.DeviceID) bool {
 	frames := e.ring.Frames(d)
-	return slices.ContainsFunc(append(e.ancestors(s), s), func(a *epochState) bool {
+	return slices.ContainsFunc(e.ancestors(s), func(a *epochState) bool {
 		return slices.ContainsFunc(frames, func(f protocol.Frame) bool { return e.held.hasItem(a.header.ID(), f.ID(e.id), false) })
 	})
 }

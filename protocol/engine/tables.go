@@ -18,7 +18,7 @@ const (
 	tableChains    Table = 6  // epoch id, device id -> message keys of one sender
 	tableEnvelopes Table = 7  // see entry.key -> envelope
 	tableItems     Table = 8  // content id -> itemRecord; shredded when the text expires
-	tableUnsent    Table = 9  // envelope id -> nothing: own, and taken by nobody yet
+	tableUnsent    Table = 9  // envelope id -> content id it carries, if any, and 1 if it is to be sealed again: own, and taken by nobody yet
 	tableDrafts    Table = 10 // number -> draft that waits for an epoch
 	tableWaiting   Table = 11 // envelope id -> its size: held, cannot be judged yet
 	tableKEM       Table = 12 // counter -> own private keys
