@@ -106,7 +106,7 @@ var mutants = []mutant{
 	{"TestNoticesOfBeforeHighRisk", "the author's wish is shown", "notices.go", "v.Expires = e.soonest(v.Posted, v.Expires)", ""},
 	// Pages (spec 65 section 9).
 	{"TestApartForWeeks", "the same epochs are compared each time", "recon.go", "\tif len(list) > maxReconTags {", "\tif false && len(list) > maxReconTags {"},
-	{"TestApartForWeeks", "nobody asks for what it lost", "asked.go", "under := e.mayAsk(s)\n", "under := e.mayAsk(s)[:0]\n"},
+	{"TestApartForWeeks", "nobody asks for what it lost", "asked.go", "err := e.tellOrganisersIn(p, e.requestFrom(p.header.ID(), s.header.ID())); err", "err := error(nil); err"},
 	{"TestApartForWeeks", "who asks does not tell its new keys", "asked.go", "if err := e.tellKeysIn(p); err != nil {", "if err := error(nil); err != nil {"},
 	{"TestApartForWeeks", "catching up does not bring requests", "held.go", "protocol.KindChunk, protocol.KindInbox:", "protocol.KindChunk:"},
 	{"TestApartForWeeks", "all that was given is handed over", "asked.go", "(x.Lost == protocol.EpochID{} || e.descends(id, x.Lost) || e.descends(x.Lost, id))", "true"},
