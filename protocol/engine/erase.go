@@ -180,14 +180,12 @@ func (e *Engine) eraseOldEpochs() {
 	}
 }
 
-// eraseOldHeaders forgets the headers of epochs whose secrets are erased:
-// readers at once, organisers when they are 90 days old. Oldest first, and never
-// one whose parent's mailboxes are open: it could come again.
+// eraseOldHeaders forgets the headers of epochs whose secrets are erased, some weeks
+// after they were succeeded. Whoever comes from one part of the group into another one
+// judges by them what leads on from there. Oldest first, and never one whose parent's
+// mailboxes are open: it could come again.
 func (e *Engine) eraseOldHeaders() {
-	keep := Time(0)
-	if e.asOrganiser() == nil {
-		keep = days(e.byRisk(headerDays, headerDaysRisk))
-	}
+	keep := days(e.byRisk(headerDays, headerDaysRisk))
 	for _, s := range e.byGen {
 		if s.keys != nil || s.covered == 0 || e.now < s.covered+keep || e.inUse(s) || e.hasParent(s) || e.answersOpenHeal(s) {
 			continue
