@@ -121,7 +121,7 @@ func TestOneAddressBarsNobody(t *testing.T) {
 	}
 	for _, first := range []string{"/ip4/192.0.2.1/tcp/1", "/ip6/2001:db8:0:1::1/tcp/1"} {
 		var err error
-		if r, err = newResources(); err != nil {
+		if r, err = newResources(phoneScale); err != nil {
 			t.Fatal(err)
 		}
 		took := 0

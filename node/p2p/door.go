@@ -16,13 +16,13 @@ import (
 // door is libp2p's connection gater: it turns away who comes while too many
 // wait, and every identity that is not Ed25519 (RSA keys cost us, and no device
 // of ours has one).
-type door struct{ waiting *waiting }
+type door struct{ waiting *waiting } // nil: as many as there are may wait
 
 func (d door) InterceptPeerDial(peer.ID) bool               { return true }
 func (d door) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return true }
 
 func (d door) InterceptAccept(c network.ConnMultiaddrs) bool {
-	return d.waiting.room(c.RemoteMultiaddr())
+	return d.waiting == nil || d.waiting.room(c.RemoteMultiaddr())
 }
 
 // An outbound connection by address alone has no ID yet; the dialler checks it.

@@ -35,10 +35,16 @@ func defaultBounds() bounds {
 	}
 }
 
-// newResources limits what all peers together can take. Every scope is
+// Scales of newResources: a ferry has room for many phones.
+const (
+	phoneScale = 1
+	ferryScale = 4
+)
+
+// newResources limits what all peers together can take, times scale. Every scope is
 // explicit. Unsecured connections and streams without a protocol live in the
 // transient scope, so it bounds those who have proven nothing.
-func newResources() (network.ResourceManager, error) {
+func newResources(scale int) (network.ResourceManager, error) {
 	const mb = 1 << 20
 	one := rcmgr.ResourceLimits{Conns: 1, ConnsInbound: 1, ConnsOutbound: 1, FD: 1,
 		Streams: 1, StreamsInbound: 1, StreamsOutbound: 1, Memory: 16 * mb}
@@ -49,6 +55,12 @@ func newResources() (network.ResourceManager, error) {
 	transient := rcmgr.ResourceLimits{Streams: 64, StreamsInbound: 48, StreamsOutbound: 48,
 		// More than one address may have: who opens sockets and says nothing bars nobody else.
 		Conns: 104, ConnsInbound: 80, ConnsOutbound: 24, FD: 104, Memory: 16 * mb}
+	for _, l := range []*rcmgr.ResourceLimits{&all, &transient} {
+		for _, n := range []*rcmgr.LimitVal{&l.Streams, &l.StreamsInbound, &l.StreamsOutbound, &l.Conns, &l.ConnsInbound, &l.ConnsOutbound, &l.FD} {
+			*n *= rcmgr.LimitVal(scale)
+		}
+		l.Memory *= rcmgr.LimitVal64(scale)
+	}
 	limits := rcmgr.PartialLimitConfig{
 		System: all, Transient: transient,
 		AllowlistedSystem: one, AllowlistedTransient: one, // there is no such list
@@ -57,7 +69,7 @@ func newResources() (network.ResourceManager, error) {
 		PeerDefault: one4peer, Conn: one, Stream: one,
 		// Connections dialled before the other's ID is known count as this peer.
 		Peer: map[peer.ID]rcmgr.ResourceLimits{"": all},
-	}.Build(rcmgr.DefaultLimits.Scale(96*mb, 128))
+	}.Build(rcmgr.DefaultLimits.Scale(int64(scale)*96*mb, scale*128))
 	// Many members can share one address (a shelter's Wi-Fi, a carrier's NAT).
 	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits), rcmgr.WithMetricsDisabled(),
 		rcmgr.WithLimitPerSubnet(

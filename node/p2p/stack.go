@@ -7,6 +7,8 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/metrics"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/sec"
@@ -38,49 +40,36 @@ type closer func() error
 
 func (c closer) Close() error { return c() }
 
-// build puts the stack together, bottom up. What it opened is in h.closers, also
-// when it fails.
-func (h *Host) build(listen []ma.Multiaddr) error {
+// stack is a swarm over QUIC and TCP with Noise, and what lies below it.
+type stack struct {
+	self    peer.ID
+	swarm   *swarm.Swarm
+	quic    *byAddress
+	noise   *noise.Transport
+	closers []io.Closer // last opened first closed; the swarm is the last one
+}
+
+// newStack makes one that listens nowhere. What it opened is in closers, also when
+// it fails.
+func newStack(sk crypto.PrivKey, d door, resources network.ResourceManager, m metrics.Reporter) (*stack, error) {
+	k := &stack{closers: []io.Closer{resources}}
 	if err := quicSettings(); err != nil {
-		return err
+		return k, err
 	}
-	sk := h.bounds.peerKey
 	var err error
-	if sk == nil {
-		if sk, _, err = crypto.GenerateEd25519Key(rand.Reader); err != nil {
-			return fmt.Errorf("p2p: make a peer key: %w", err)
-		}
-	}
-	if h.self, err = peer.IDFromPrivateKey(sk); err != nil {
-		return fmt.Errorf("p2p: name a peer key: %w", err)
+	if k.self, err = peer.IDFromPrivateKey(sk); err != nil {
+		return k, fmt.Errorf("p2p: name a peer key: %w", err)
 	}
 	store, err := pstoremem.NewPeerstore()
 	if err != nil {
-		return fmt.Errorf("p2p: make a peer store: %w", err)
+		return k, fmt.Errorf("p2p: make a peer store: %w", err)
 	}
-	if err := store.AddPubKey(h.self, sk.GetPublic()); err != nil {
-		return fmt.Errorf("p2p: keep a peer key: %w", err)
+	if err := store.AddPubKey(k.self, sk.GetPublic()); err != nil {
+		return k, fmt.Errorf("p2p: keep a peer key: %w", err)
 	}
-	if err := store.AddPrivKey(h.self, sk); err != nil {
-		return fmt.Errorf("p2p: keep a peer key: %w", err)
+	if err := store.AddPrivKey(k.self, sk); err != nil {
+		return k, fmt.Errorf("p2p: keep a peer key: %w", err)
 	}
-	resources, err := newResources()
-	if err != nil {
-		return fmt.Errorf("p2p: set limits: %w", err)
-	}
-	h.closers = append(h.closers, resources)
-	waiting := newWaiting(h.bounds)
-	door := door{waiting: waiting}
-	sw, err := swarm.NewSwarm(h.self, store, eventbus.NewBus(), swarm.WithConnectionGater(door),
-		swarm.WithResourceManager(resources), swarm.WithMetrics(&h.meter),
-		// A black hole detector stops dialling what failed before; addresses here
-		// are few and named by people.
-		swarm.WithUDPBlackHoleSuccessCounter(nil), swarm.WithIPv6BlackHoleSuccessCounter(nil))
-	if err != nil {
-		return fmt.Errorf("p2p: make a swarm: %w", err)
-	}
-	h.closers = append(h.closers, sw)
-
 	// Both keys are random: with fixed ones, packets of two of our hosts could be
 	// linked by their reset tokens.
 	var reset quic.StatelessResetKey
@@ -89,39 +78,82 @@ func (h *Host) build(listen []ma.Multiaddr) error {
 	rand.Read(token[:])
 	reuse, err := quicreuse.NewConnManager(reset, token)
 	if err != nil {
-		return fmt.Errorf("p2p: prepare quic: %w", err)
+		return k, fmt.Errorf("p2p: prepare quic: %w", err)
 	}
-	h.closers = append(h.closers[:len(h.closers)-1], closer(reuse.Close), sw) // sockets after the swarm
-	q, err := quictransport.NewTransport(sk, reuse, nil, door, resources)
+	k.closers = append(k.closers, closer(reuse.Close)) // sockets after the swarm
+	k.swarm, err = swarm.NewSwarm(k.self, store, eventbus.NewBus(), swarm.WithConnectionGater(d),
+		swarm.WithResourceManager(resources), swarm.WithMetrics(m),
+		// A black hole detector stops dialling what failed before; addresses here
+		// are few and named by people.
+		swarm.WithUDPBlackHoleSuccessCounter(nil), swarm.WithIPv6BlackHoleSuccessCounter(nil))
 	if err != nil {
-		return fmt.Errorf("p2p: prepare quic: %w", err)
+		return k, fmt.Errorf("p2p: make a swarm: %w", err)
 	}
-	h.quic = &byAddress{Transport: q, ready: map[peer.ID]tpt.CapableConn{}}
+	k.closers = append(k.closers, k.swarm)
+	q, err := quictransport.NewTransport(sk, reuse, nil, d, resources)
+	if err != nil {
+		return k, fmt.Errorf("p2p: prepare quic: %w", err)
+	}
+	k.quic = &byAddress{Transport: q, ready: map[peer.ID]tpt.CapableConn{}}
+	t, err := newTCP(sk, d, resources, &k.noise)
+	if err != nil {
+		return k, err
+	}
+	for _, x := range []tpt.Transport{k.quic, t} {
+		if err := k.swarm.AddTransport(x); err != nil {
+			return k, fmt.Errorf("p2p: add a transport: %w", err)
+		}
+	}
+	return k, nil
+}
+
+// newTCP makes a TCP transport, and its Noise.
+func newTCP(sk crypto.PrivKey, d door, resources network.ResourceManager, n **noise.Transport) (tpt.Transport, error) {
 	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
-	if h.noise, err = noise.New(noise.ID, sk, muxers); err != nil {
-		return fmt.Errorf("p2p: prepare noise: %w", err)
+	var err error
+	if *n, err = noise.New(noise.ID, sk, muxers); err != nil {
+		return nil, fmt.Errorf("p2p: prepare noise: %w", err)
 	}
-	up, err := upgrader.New([]sec.SecureTransport{h.noise}, muxers, nil, resources, door)
+	up, err := upgrader.New([]sec.SecureTransport{*n}, muxers, nil, resources, d)
 	if err != nil {
-		return fmt.Errorf("p2p: prepare tcp: %w", err)
+		return nil, fmt.Errorf("p2p: prepare tcp: %w", err)
 	}
 	// Without port reuse: two hosts that dial each other at the same moment from
 	// their listening ports would share one TCP connection, with two diallers.
 	t, err := tcp.NewTCPTransport(up, resources, nil, tcp.DisableReuseport())
 	if err != nil {
-		return fmt.Errorf("p2p: prepare tcp: %w", err)
+		return nil, fmt.Errorf("p2p: prepare tcp: %w", err)
 	}
-	for _, x := range []tpt.Transport{h.quic, t} {
-		if err := sw.AddTransport(x); err != nil {
-			return fmt.Errorf("p2p: add a transport: %w", err)
+	return t, nil
+}
+
+// build puts the host together, bottom up. What it opened is in h.closers, also
+// when it fails.
+func (h *Host) build(listen []ma.Multiaddr) error {
+	sk := h.bounds.peerKey
+	var err error
+	if sk == nil {
+		if sk, _, err = crypto.GenerateEd25519Key(rand.Reader); err != nil {
+			return fmt.Errorf("p2p: make a peer key: %w", err)
 		}
 	}
+	resources, err := newResources(phoneScale)
+	if err != nil {
+		return fmt.Errorf("p2p: set limits: %w", err)
+	}
+	waiting := newWaiting(h.bounds)
+	k, err := newStack(sk, door{waiting: waiting}, resources, &h.meter)
+	h.closers = k.closers
+	if err != nil {
+		return err
+	}
+	h.self, h.quic, h.noise = k.self, k.quic, k.noise
 	bus := eventbus.NewBus()
 	emitter, err := bus.Emitter(new(event.EvtPeerConnectednessChanged))
 	if err != nil {
 		return fmt.Errorf("p2p: make an emitter: %w", err)
 	}
-	h.net = newGated(sw, h.bounds, waiting, emitter, h.proveIn)
+	h.net = newGated(k.swarm, h.bounds, waiting, emitter, h.proveIn)
 	host, err := basichost.NewHost(h.net, &basichost.HostOpts{
 		EventBus:  bus,
 		UserAgent: userAgent,
@@ -139,7 +171,7 @@ func (h *Host) build(listen []ma.Multiaddr) error {
 		return err
 	}
 	for _, a := range listen {
-		if err := sw.Listen(a); err != nil {
+		if err := k.swarm.Listen(a); err != nil {
 			return fmt.Errorf("p2p: listen: %w", err)
 		}
 	}

@@ -1,0 +1,197 @@
+package p2p
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"io"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+// ferryProtocol is the name of the one protocol of a ferry (spec 75 section 3).
+const ferryProtocol protocol.ID = "/ferry/1"
+
+// Connections on which nothing happens are closed when there are more than the
+// upper number, down to the lower one, oldest first.
+const (
+	ferryIdleLow, ferryIdleHigh = 192, 320
+	ferryIdleGrace              = 20 * time.Second
+)
+
+// Stream is a byte stream to somebody whose peer id the connection has proven.
+type Stream interface {
+	io.ReadWriteCloser
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+}
+
+// FerryConfig is all that NewFerry needs.
+type FerryConfig struct {
+	// Seed is the Ed25519 seed of the ferry's peer ID, which groups know it by.
+	Seed [32]byte
+	// Listen holds addresses as in Config; at least one.
+	Listen []string
+	// OnSession serves a client's stream, in a goroutine of its own, and closes it.
+	// Client is the client's peer ID, from the address of its connection.
+	OnSession func(st Stream, client []byte, from netip.Addr)
+}
+
+// FerryHost is a libp2p host without a gate: it serves strangers, and has nothing
+// but sealed letters. All methods may be called from any goroutine.
+type FerryHost struct {
+	id      string
+	self    []byte
+	stack   *stack
+	serve   func(Stream, []byte, netip.Addr)
+	closers []io.Closer // last opened first closed
+
+	mu       sync.Mutex
+	closed   bool
+	sessions sync.WaitGroup
+}
+
+// NewFerry makes a host and starts to listen.
+func NewFerry(cfg FerryConfig) (*FerryHost, error) {
+	if len(cfg.Listen) == 0 || cfg.OnSession == nil {
+		return nil, errors.New("p2p: a ferry needs an address and somebody who serves")
+	}
+	var listen []ma.Multiaddr
+	for _, s := range cfg.Listen {
+		a, err := parseAddr(s)
+		if err != nil {
+			return nil, err
+		}
+		listen = append(listen, a)
+	}
+	f := &FerryHost{serve: cfg.OnSession}
+	if err := f.build(cfg.Seed, listen); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *FerryHost) build(seed [32]byte, listen []ma.Multiaddr) error {
+	sk, err := ferryKey(seed)
+	if err != nil {
+		return err
+	}
+	resources, err := newResources(ferryScale)
+	if err != nil {
+		return err
+	}
+	f.stack, err = newStack(sk, door{}, resources, &meter{})
+	f.closers = f.stack.closers
+	if err != nil {
+		return err
+	}
+	f.id, f.self = f.stack.self.String(), []byte(f.stack.self)
+	idle, err := connmgr.NewConnManager(ferryIdleLow, ferryIdleHigh, connmgr.WithGracePeriod(ferryIdleGrace))
+	if err != nil {
+		return err
+	}
+	host, err := basichost.NewHost(f.stack.swarm, &basichost.HostOpts{
+		EventBus: eventbus.NewBus(), UserAgent: userAgent, ConnManager: idle, DisableSignedPeerRecord: true,
+		// Who comes knows the address by which it came.
+		AddrsFactory: func([]ma.Multiaddr) []ma.Multiaddr { return nil },
+	})
+	if err != nil {
+		return err
+	}
+	f.closers[len(f.closers)-1] = io.Closer(host) // it closes the swarm
+	host.SetStreamHandler(ferryProtocol, f.session)
+	host.Start()
+	for _, a := range listen {
+		if err := f.stack.swarm.Listen(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ferryKey is the peer key of a ferry.
+func ferryKey(seed [32]byte) (crypto.PrivKey, error) {
+	return crypto.UnmarshalEd25519PrivateKey(ed25519.NewKeyFromSeed(seed[:]))
+}
+
+// session hands a stream on. One that comes through a relay has no network that it
+// could count against, and is refused.
+func (f *FerryHost) session(s network.Stream) {
+	from, ok := ipOf(s.Conn().RemoteMultiaddr())
+	f.mu.Lock()
+	if ok = ok && !f.closed && !s.Conn().Stat().Limited; ok {
+		f.sessions.Add(1)
+	}
+	f.mu.Unlock()
+	if !ok {
+		s.Reset()
+		return
+	}
+	defer f.sessions.Done()
+	conn := s.Conn()
+	f.serve(s, []byte(conn.RemotePeer()), from)
+	conn.Close() // one connection, one session
+}
+
+func ipOf(a ma.Multiaddr) (netip.Addr, bool) {
+	raw, err := manet.ToIP(a)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	ip, ok := netip.AddrFromSlice(raw)
+	return ip.Unmap(), ok
+}
+
+// ID returns the peer ID, as bytes. The caller owns them.
+func (f *FerryHost) ID() []byte { return append([]byte(nil), f.self...) }
+
+// Addrs returns the addresses at which the ferry can be reached, each with its
+// peer ID, as a group's policy names them.
+func (f *FerryHost) Addrs() (list []string) {
+	all, err := f.stack.swarm.InterfaceListenAddresses()
+	if err != nil {
+		all = f.stack.swarm.ListenAddresses()
+	}
+	for _, a := range all {
+		if !manet.IsIP6LinkLocal(a) && !manet.IsIPUnspecified(a) {
+			list = append(list, a.String()+"/p2p/"+f.id)
+		}
+	}
+	return list
+}
+
+// Close ends all sessions and gives up the sockets. It returns when the last session
+// has ended.
+func (f *FerryHost) Close() error {
+	f.mu.Lock()
+	f.closed = true
+	closers := f.closers
+	f.closers = nil
+	f.mu.Unlock()
+	var errs []error
+	for i := len(closers) - 1; i >= 0; i-- {
+		errs = append(errs, closers[i].Close())
+	}
+	f.sessions.Wait()
+	return errors.Join(errs...)
+}
+
+// FerryAddr takes the address of a ferry apart: where to dial, and the peer ID that
+// must answer there. The address is ip and tcp, or ip, udp and quic-v1, then p2p.
+func FerryAddr(s string) (addr string, id []byte, err error) {
+	a, p, err := parseFerryAddr(s)
+	if err != nil {
+		return "", nil, err
+	}
+	return a.String(), []byte(p), nil
+}
