@@ -15,7 +15,7 @@ import (
 
 // Bounds of a Genesis.
 const (
-	MaxGenesis = 26_000 // bytes, with MaxOrganisers organisers
+	MaxGenesis = 27_000 // bytes, with MaxOrganisers organisers
 	// MaxOperating is how many devices of one organiser may organise.
 	MaxOperating = 4
 )

@@ -3,6 +3,7 @@ package group
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/palabre-app/palabre/identity"
@@ -170,9 +171,36 @@ func TestPolicy(t *testing.T) {
 		"history 2":    {Posting: 1, PeriodDays: 1, RetentionDays: 1, History: 2},
 		"risk 2":       {Posting: 1, PeriodDays: 1, RetentionDays: 1, HighRisk: 2},
 		"override 2":   {Posting: 1, PeriodDays: 1, RetentionDays: 1, AlertOverride: 2},
+		"five ferries": {Posting: 1, PeriodDays: 1, RetentionDays: 1, Ferries: []string{"a", "b", "c", "d", "e"}},
+		"ferry twice":  {Posting: 1, PeriodDays: 1, RetentionDays: 1, Ferries: []string{"a", "a"}},
+		"order":        {Posting: 1, PeriodDays: 1, RetentionDays: 1, Ferries: []string{"b", "a"}},
+		"no ferry":     {Posting: 1, PeriodDays: 1, RetentionDays: 1, Ferries: []string{""}},
+		"long ferry":   {Posting: 1, PeriodDays: 1, RetentionDays: 1, Ferries: []string{strings.Repeat("a", MaxFerry+1)}},
+		"space":        {Posting: 1, PeriodDays: 1, RetentionDays: 1, Ferries: []string{"a b"}},
+		"control":      {Posting: 1, PeriodDays: 1, RetentionDays: 1, Ferries: []string{"a\x1b[2J"}},
+		"not ASCII":    {Posting: 1, PeriodDays: 1, RetentionDays: 1, Ferries: []string{"é"}},
 	} {
 		if _, err := ParsePolicy(wire.Marshal(w)); !errors.Is(err, ErrPolicy) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var most []string
+	for _, c := range "dbca" {
+		most = append(most, strings.Repeat(string(c), MaxFerry))
+	}
+	p, err := good.WithFerries(append(most, most[0]))
+	if err != nil || len(p.FerryList()) != MaxFerries || p.Ferries[0] != most[3] || len(p.Marshal()) > MaxPolicy {
+		t.Error(p, err)
+	}
+	if q, err := ParsePolicy(p.Marshal()); err != nil || q != p {
+		t.Error("the largest policy", err)
+	}
+	if q, err := p.WithFerries(nil); err != nil || q != good {
+		t.Error("none again", err)
+	}
+	for _, bad := range [][]string{{""}, {"a b"}, {"a", "b", "c", "d", "e"}} {
+		if _, err := good.WithFerries(bad); !errors.Is(err, ErrPolicy) {
+			t.Error(bad, err)
 		}
 	}
 	for _, p := range []Posting{PostOrganisers, PostAuthors, PostAll} {

@@ -3,6 +3,8 @@ package group
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/palabre-app/palabre/protocol/wire"
 )
@@ -56,8 +58,10 @@ const (
 const (
 	MaxPeriodDays    = 7
 	MaxRetentionDays = 30
-	MaxPolicy        = 16 // bytes
-	AllPostUpTo      = 32 // people
+	MaxFerries       = 4
+	MaxFerry         = 200                          // bytes of its address
+	MaxPolicy        = 16 + MaxFerries*(2+MaxFerry) // bytes
+	AllPostUpTo      = 32                           // people
 )
 
 // Policy is what the founders settled (spec 40 section 2).
@@ -68,6 +72,44 @@ type Policy struct {
 	History       History
 	HighRisk      bool // shorter caps everywhere
 	AlertOverride bool // an alert may be sent while keys are being renewed
+	// Ferries are the addresses of carriers at which members leave and fetch what is
+	// sent, ascending, then empty ones: 1 to MaxFerry characters of printable ASCII
+	// without spaces. What they mean is for who dials them.
+	Ferries [MaxFerries]string
+}
+
+// FerryList returns the ferries that are named. The caller owns it.
+func (p Policy) FerryList() []string {
+	n := 0
+	for n < MaxFerries && p.Ferries[n] != "" {
+		n++
+	}
+	return append([]string{}, p.Ferries[:n]...)
+}
+
+// WithFerries returns p with other ferries, in any order and named once or twice. The
+// error wraps ErrPolicy.
+func (p Policy) WithFerries(list []string) (Policy, error) {
+	list = slices.Compact(slices.Sorted(slices.Values(list)))
+	if err := checkFerries(list); err != nil {
+		return Policy{}, err
+	}
+	p.Ferries = [MaxFerries]string{}
+	copy(p.Ferries[:], list)
+	return p, nil
+}
+
+func checkFerries(list []string) error {
+	if len(list) > MaxFerries {
+		return ErrPolicy
+	}
+	for i, f := range list {
+		if f == "" || len(f) > MaxFerry || i > 0 && list[i-1] >= f ||
+			strings.ContainsFunc(f, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return ErrPolicy
+		}
+	}
+	return nil
 }
 
 // DefaultPolicy is the policy of a group founded for so many people: all post
@@ -80,7 +122,7 @@ func DefaultPolicy(people int) Policy {
 	return p
 }
 
-// policyWire is the encoded form: six small integers.
+// policyWire is the encoded form.
 type policyWire struct {
 	_             struct{} `cbor:",toarray"`
 	Posting       Posting
@@ -89,6 +131,7 @@ type policyWire struct {
 	History       History
 	HighRisk      uint8
 	AlertOverride uint8
+	Ferries       []string
 }
 
 // Marshal returns the encoded policy.
@@ -106,7 +149,7 @@ func ParsePolicy(b []byte) (Policy, error) {
 func (p Policy) wire() policyWire {
 	return policyWire{
 		Posting: p.Posting, PeriodDays: p.PeriodDays, RetentionDays: p.RetentionDays,
-		History: p.History, HighRisk: bit(p.HighRisk), AlertOverride: bit(p.AlertOverride),
+		History: p.History, HighRisk: bit(p.HighRisk), AlertOverride: bit(p.AlertOverride), Ferries: p.FerryList(),
 	}
 }
 
@@ -117,10 +160,15 @@ func (w policyWire) policy() (Policy, error) {
 		w.HighRisk > 1 || w.AlertOverride > 1 {
 		return Policy{}, ErrPolicy
 	}
-	return Policy{
+	if err := checkFerries(w.Ferries); err != nil {
+		return Policy{}, err
+	}
+	p := Policy{
 		Posting: w.Posting, PeriodDays: w.PeriodDays, RetentionDays: w.RetentionDays,
 		History: w.History, HighRisk: w.HighRisk == 1, AlertOverride: w.AlertOverride == 1,
-	}, nil
+	}
+	copy(p.Ferries[:], w.Ferries)
+	return p, nil
 }
 
 func bit(b bool) uint8 {
