@@ -54,13 +54,15 @@ func (w *World) checkEvent(n *Node, ev engine.Event) {
 	}
 }
 
-// knowsAllOf says whether the node holds every operation that another one holds: if
-// it takes itself for a member then, its removal was undone, which the other has not
-// heard, and somebody who has handed it the keys.
-func (n *Node) knowsAllOf(o *Node) bool {
-	for _, k := range o.Store.keys(tableOfOperations) {
-		if _, ok := n.Store.rows[tableOfOperations][k]; !ok {
-			return false
+// knowsWhyOut says whether the node holds all that another one knows of its coming and
+// going: if it takes itself for a member then, its removal was undone, which the other
+// has not heard, and somebody who has handed it the keys.
+func (n *Node) knowsWhyOut(o *Node) bool {
+	for _, c := range o.Engine.Changes(0) {
+		if c.Target == n.member {
+			if _, ok := n.Store.rows[tableOfOperations][string(c.ID[:])]; !ok {
+				return false
+			}
 		}
 	}
 	return true
@@ -73,7 +75,7 @@ func (w *World) checkLink(l *link) {
 		if l.class == engine.ClassInvite {
 			continue
 		}
-		if o := l.other(n); slices.Contains(n.knownRemoved(), o) && !n.waits() && !(o.isIn() && o.knowsAllOf(n)) {
+		if o := l.other(n); slices.Contains(n.knownRemoved(), o) && !n.waits() && !(o.isIn() && o.knowsWhyOut(n)) {
 			w.violate("%s lets in %s, of whose removal it knows", n.Name, l.other(n).Name)
 		}
 	}
