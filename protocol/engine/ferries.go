@@ -21,6 +21,9 @@ type FerryUp struct {
 	// Ferry and Client are the peer ids of both sides, as the connection
 	// authenticated them. The engine keeps them.
 	Ferry, Client []byte
+	// Ticket is the seed of the ticket for a closed ferry (spec 75 section 2), or nil.
+	// The engine keeps it while the connection lasts.
+	Ticket *[32]byte
 }
 
 func (FerryUp) input() {}
@@ -52,6 +55,7 @@ type carrier struct {
 type ferryLink struct {
 	id            Peer
 	ferry, client []byte
+	ticket        *[32]byte
 	nonce         [32]byte
 	greeted       bool
 	whole         bool
@@ -73,7 +77,7 @@ func (e *Engine) ferryUp(in FerryUp) {
 		e.ready.Close = append(e.ready.Close, in.Peer)
 		return
 	}
-	e.ferries[in.Peer] = &ferryLink{id: in.Peer, ferry: in.Ferry, client: in.Client, seen: map[protocol.MailboxID]bool{},
+	e.ferries[in.Peer] = &ferryLink{id: in.Peer, ferry: in.Ferry, client: in.Client, ticket: in.Ticket, seen: map[protocol.MailboxID]bool{},
 		asked: map[protocol.EnvelopeID]bool{}, pending: map[protocol.EnvelopeID]bool{}, heard: e.now}
 }
 
@@ -120,9 +124,18 @@ func (e *Engine) hear(l *ferryLink, kind byte, body []byte) bool {
 	switch kind {
 	case ferry.TypeHello:
 		h, err := ferry.ParseHello(body)
+		if err != nil {
+			return false
+		}
 		l.greeted, l.nonce = true, h.Nonce
 		l.whole = e.carrierOf(l).whole != e.now.Day()
-		return err == nil
+		switch {
+		case l.ticket != nil:
+			e.toFerry(l, ferry.SignTicket(*l.ticket, h.Nonce, l.ferry, l.client))
+		case h.Closed:
+			e.endFerry(l) // it says so before anything is asked of it: no fault
+		}
+		return true
 	case ferry.TypeOpened:
 		n, err := ferry.ParseOpened(body)
 		if err != nil || n > len(l.offered) {

@@ -1,6 +1,7 @@
 package ferry
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"slices"
 
@@ -113,6 +114,19 @@ func TicketContext(nonce [32]byte, ferry, client []byte) []byte {
 		out = append(out, id...)
 	}
 	return out
+}
+
+// SignTicket is the message that shows a ticket of a seed in one session.
+func SignTicket(seed, nonce [32]byte, ferry, client []byte) []byte {
+	k := ed25519.NewKeyFromSeed(seed[:])
+	sig := ed25519.Sign(k, label.Transcript(label.Ticket, TicketContext(nonce, ferry, client)))
+	return TicketMessage(ShowTicket{Key: TicketOf(seed), Sig: Signature(sig)})
+}
+
+// TicketOf returns the public half of a ticket of a seed (RFC 8032 section 5.1.5), by
+// which a ferry knows it.
+func TicketOf(seed [32]byte) TicketKey {
+	return TicketKey(ed25519.NewKeyFromSeed(seed[:]).Public().(ed25519.PublicKey))
 }
 
 // GetContext is what a reader of a mailbox signs under the label Get.

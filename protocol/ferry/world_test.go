@@ -2,12 +2,10 @@ package ferry
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"errors"
 	"slices"
 	"testing"
 
-	"github.com/palabre-app/palabre/identity/label"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/epoch"
 	"github.com/palabre-app/palabre/protocol/recon"
@@ -259,15 +257,14 @@ func deposit(t testing.TB, m *epoch.Mailbox, n int, bucket int) Deposit {
 }
 
 // ticket makes a ticket of a seed.
-func ticket(n byte) (TicketKey, ed25519.PrivateKey) {
-	k := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, 32))
-	return TicketKey(k.Public().(ed25519.PublicKey)), k
+func ticket(n byte) (TicketKey, [32]byte) {
+	seed := [32]byte(bytes.Repeat([]byte{n}, 32))
+	return TicketOf(seed), seed
 }
 
 func (c *client) show(n byte) ([][]byte, error) {
-	key, private := ticket(n)
-	x := TicketContext(c.nonce, ferryID, clientID)
-	return c.say(TicketMessage(ShowTicket{Key: key, Sig: Signature(ed25519.Sign(private, label.Transcript(label.Ticket, x)))}))
+	_, seed := ticket(n)
+	return c.say(SignTicket(seed, c.nonce, ferryID, clientID))
 }
 
 func must(t testing.TB, err error) {

@@ -17,6 +17,8 @@ type Ferry struct {
 	// Lie, if not nil, sees each message of the ferry before it is sent, and returns
 	// what is sent in its place.
 	Lie func(msg []byte) [][]byte
+	// Tickets has the seeds of those who hold one.
+	Tickets map[*Node]*[32]byte
 
 	w       *World
 	store   *ferryStore
@@ -62,7 +64,7 @@ func (n *Node) Poll(f *Ferry) *visit {
 	nonce := [32]byte{byte(w.links), byte(w.links >> 8), byte(w.links >> 16)}
 	v.s = f.carrier.Begin(ferry.Who{Ferry: []byte("ferry " + f.Name), Client: peer, Network: n.Name, Nonce: nonce})
 	n.visits = append(n.visits, v)
-	n.step(engine.FerryUp{Peer: v.id, Ferry: []byte("ferry " + f.Name), Client: peer})
+	n.step(engine.FerryUp{Peer: v.id, Ferry: []byte("ferry " + f.Name), Client: peer, Ticket: f.Tickets[n]})
 	v.answer()
 	return v
 }
@@ -144,7 +146,8 @@ func (f *Ferry) commit() {
 
 // ferryStore is a storage of a ferry in memory.
 type ferryStore struct {
-	rows map[protocol.MailboxID]map[protocol.EnvelopeID]ferry.Row
+	rows    map[protocol.MailboxID]map[protocol.EnvelopeID]ferry.Row
+	tickets map[ferry.TicketKey]bool // that were given out
 }
 
 func (s *ferryStore) Mailbox(m protocol.MailboxID, f func(protocol.EnvelopeID, int)) error {
@@ -173,7 +176,7 @@ func (s *ferryStore) Total() (n int64, err error) {
 }
 
 func (s *ferryStore) Shares(ferry.TicketKey, func(ferry.Share)) error { return nil }
-func (s *ferryStore) Ticket(ferry.TicketKey) (bool, error)            { return false, nil }
+func (s *ferryStore) Ticket(t ferry.TicketKey) (bool, error)          { return s.tickets[t], nil }
 
 func (s *ferryStore) commit(r ferry.Ready) {
 	for _, row := range r.Keep {

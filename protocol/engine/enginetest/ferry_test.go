@@ -357,3 +357,32 @@ func TestWhatAVisitCosts(t *testing.T) {
 		t.Error("that is more than it was")
 	}
 }
+
+// A closed ferry serves holders of its tickets. Who has none is told so before it asks
+// for anything, and takes that for no fault.
+func TestClosedFerry(t *testing.T) {
+	w, ana, ben, _ := organised(t)
+	limits := ferry.DefaultLimits()
+	limits.Closed = true
+	f, err := w.AddFerry("F", limits)
+	must(t, err)
+	f.Tickets = map[*Node]*[32]byte{ana: {1}}
+	f.store.tickets = map[ferry.TicketKey]bool{ferry.TicketOf([32]byte{1}): true}
+	w.isolate()
+	must(t, ana.Post("un", "Corps.", 0))
+	ana.visiting(t, f)
+	if f.Bytes() == 0 {
+		t.Fatal("nothing was kept for who has a ticket")
+	}
+	held := f.Bytes()
+	if v := ben.visiting(t, f); v.messages != 1 {
+		t.Errorf("%d messages with who has no ticket, want a greeting alone", v.messages)
+	}
+	if f.Bytes() != held || len(ben.Engine.Faults()) > 0 {
+		t.Errorf("%d bytes were kept, %v", f.Bytes()-held, ben.Engine.Faults())
+	}
+	ben.sees(t, false, "un")
+	f.Tickets[ben] = f.Tickets[ana]
+	ben.visiting(t, f)
+	ben.sees(t, true, "un")
+}
