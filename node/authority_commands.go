@@ -161,7 +161,14 @@ func policyChange(a api.PolicySetArgs) (func(group.Policy) group.Policy, error) 
 	if !within(a.PeriodDays, group.MaxPeriodDays) || !within(a.KeepDays, group.MaxRetentionDays) {
 		return nil, code(api.CodePolicyBounds)
 	}
+	carriers, err := carriersGiven(a.Carriers)
+	if err != nil {
+		return nil, err
+	}
 	return func(p group.Policy) group.Policy {
+		if a.Carriers != nil {
+			p = nameCarriers(p, carriers)
+		}
 		if a.Posting != nil {
 			p.Posting = posting
 		}

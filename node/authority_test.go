@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -264,8 +265,8 @@ func TestPolicyRecoveryDevices(t *testing.T) {
 	ana.admit("", ben)
 	w.until("Ben's name", func() bool { return ana.memberOf("Ben") != "" && ben.memberOf("Ana") != "" })
 
-	start := api.Policy{Posting: api.PostingAll, PeriodDays: 7, KeepDays: 30, History: api.HistoryNone}
-	if p := call[api.Policy](t, ben, api.CommandPolicy, nil); p != start {
+	start := api.Policy{Posting: api.PostingAll, PeriodDays: 7, KeepDays: 30, History: api.HistoryNone, Carriers: []string{}}
+	if p := call[api.Policy](t, ben, api.CommandPolicy, nil); !reflect.DeepEqual(p, start) {
 		t.Fatalf("the rules are %+v", p)
 	}
 	num := func(n int) *int { return &n }
@@ -280,7 +281,9 @@ func TestPolicyRecoveryDevices(t *testing.T) {
 		{api.CodePolicyBounds, api.PolicySetArgs{PeriodDays: num(257)}}, {api.CodePolicyBounds, api.PolicySetArgs{KeepDays: num(31)}},
 		{api.CodePolicyBounds, api.PolicySetArgs{KeepDays: num(-255)}}, {api.CodeUnknownPosting, api.PolicySetArgs{Posting: word("none")}},
 		{api.CodeBadRequest, api.PolicySetArgs{History: word("all")}}, {api.CodeAlreadySo, api.PolicySetArgs{}},
-		{api.CodeAlreadySo, api.PolicySetArgs{KeepDays: num(30)}},
+		{api.CodeAlreadySo, api.PolicySetArgs{KeepDays: num(30)}}, {api.CodeAlreadySo, api.PolicySetArgs{Carriers: &[]string{}}},
+		{api.CodeInvalidCarrier, api.PolicySetArgs{Carriers: &[]string{"/ip4/192.0.2.7/tcp/4001"}}},
+		{api.CodeTooManyCarriers, api.PolicySetArgs{Carriers: &[]string{"a", "b", "c", "d", "e"}}},
 	} {
 		refused(t, ana, a.code, api.CommandPolicySet, a.args)
 	}
@@ -305,19 +308,20 @@ func TestPolicyRecoveryDevices(t *testing.T) {
 		t.Fatalf("refused commands changed\n%s\nto\n%s", before, after)
 	}
 
-	want := api.Policy{Posting: api.PostingOrganisers, PeriodDays: 3, KeepDays: 9, History: api.HistoryPinned, HighRisk: true, AlertsWhileRenewing: true}
+	want := api.Policy{Posting: api.PostingOrganisers, PeriodDays: 3, KeepDays: 9, History: api.HistoryPinned, HighRisk: true, AlertsWhileRenewing: true,
+		Carriers: []string{"/ip4/192.0.2.7/tcp/4001/p2p/" + carrierID}}
 	p := call[api.Proposed](t, ana, api.CommandPolicySet, api.PolicySetArgs{Posting: word(want.Posting), PeriodDays: num(3), KeepDays: num(9),
-		History: word(want.History), HighRisk: &on, AlertsWhileRenewing: &on})
+		History: word(want.History), HighRisk: &on, AlertsWhileRenewing: &on, Carriers: &[]string{want.Carriers[0] + "#" + strings.Repeat("A", 43)}})
 	if !p.Effective {
 		t.Fatalf("%+v", p)
 	}
-	w.until("Ben to know the rules", func() bool { return call[api.Policy](t, ben, api.CommandPolicy, nil) == want })
+	w.until("Ben to know the rules", func() bool { return reflect.DeepEqual(call[api.Policy](t, ben, api.CommandPolicy, nil), want) })
 	refused(t, ben, api.CodeMayNotPost, api.CommandPost, announcement("non"))
 	// What is not named stays.
 	off := false
 	call[api.Proposed](t, ana, api.CommandPolicySet, api.PolicySetArgs{HighRisk: &off})
 	want.HighRisk = false
-	if got := call[api.Policy](t, ana, api.CommandPolicy, nil); got != want {
+	if got := call[api.Policy](t, ana, api.CommandPolicy, nil); !reflect.DeepEqual(got, want) {
 		t.Errorf("the rules are %+v", got)
 	}
 

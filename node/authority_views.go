@@ -60,6 +60,10 @@ func policyOf(p group.Policy) api.Policy {
 	if p.History == group.HistoryPinned {
 		out.History = api.HistoryPinned
 	}
+	out.Carriers = []string{}
+	for _, named := range p.FerryList() {
+		out.Carriers = append(out.Carriers, withoutTicket(named))
+	}
 	return out
 }
 

@@ -112,6 +112,9 @@ func status(n *Node, _ api.NoArgs) (any, error) {
 		told := api.GroupStatus{ID: st.ID.String(), Name: st.Name, Members: st.Members, Epoch: st.Epoch, Unsent: st.Unsent,
 			Missing: st.Missing}
 		g.standing(&told)
+		if n.online {
+			told.Carriers = g.carrierStatus()
+		}
 		s.Groups = append(s.Groups, told)
 	}
 	return s, nil

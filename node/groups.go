@@ -43,8 +43,9 @@ type groupState struct {
 	closing        bool                // the last host still has its sockets
 	reopen         bool                // the host is of the wrong kind now
 
-	book   book
-	worked []string // addresses that worked, newest first
+	carriers carriers
+	book     book
+	worked   []string // addresses that worked, newest first
 
 	// After a failure the group is not tried before retryAt; pause grows.
 	retryAt, pause engine.Time

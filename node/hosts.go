@@ -135,6 +135,7 @@ func (n *Node) compareAddrs() {
 	for _, g := range n.sortedGroups() {
 		if n.tellAddrs(g) {
 			g.book.hurry(n.now())
+			g.carriers.soon(n.now(), visitFirst)
 		}
 	}
 }
@@ -147,6 +148,7 @@ func (n *Node) closeHost(g *groupState) {
 	if host == nil {
 		return
 	}
+	n.endVisit(g)
 	links := g.links
 	g.host, g.signer, g.own, g.listening, g.links = nil, nil, nil, nil, map[p2p.LinkID]bool{}
 	g.hostGeneration++

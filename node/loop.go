@@ -160,6 +160,7 @@ func (n *Node) runBatch(batch []job) error {
 			n.lose(r.group, r.err)
 		}
 		r.group.retryAt = 0 // a person asked: worth a try whatever failed before
+		r.group.carriers.soon(n.now(), visitSoon)
 	}
 	n.settle()
 	if n.settled != nil && !slices.ContainsFunc(batch, func(j job) bool { return j.read != nil }) {
@@ -216,6 +217,7 @@ func (n *Node) sleep() time.Duration {
 		}
 		if g.dials() {
 			until(g.book.due())
+			until(g.carriers.due())
 		}
 	}
 	return sleep

@@ -71,6 +71,7 @@ type Node struct {
 	groups   map[protocol.GroupID]*groupState
 	given    []string              // addresses from connect
 	reserved uint16                // port of the next group
+	visits   uint64                // to letter carriers, so far
 	lost     map[*groupState]error // groups whose changes of this batch are gone, and why
 	fatal    error                 // the store can not be used any more
 	looked   time.Time             // when the own addresses were compared last
@@ -132,6 +133,9 @@ func (n *Node) Run(ctx context.Context, ready func(addrs []string)) error {
 	defer close(n.ended)
 	err := n.serve(ctx, cancel, ready)
 	for _, g := range n.groups {
+		if v := g.carriers.visit; v != nil {
+			v.Close()
+		}
 		if g.host != nil {
 			n.closing.Go(func() { g.host.Close() })
 		}

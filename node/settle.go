@@ -20,6 +20,7 @@ func (n *Node) settle() {
 	}
 	if n.online && n.fatal == nil {
 		n.dialDue()
+		n.visitDue()
 	}
 }
 
@@ -78,6 +79,10 @@ func (n *Node) lose(g *groupState, err error) {
 		g.host.CloseLink(id)
 	}
 	clear(g.links)
+	if v := g.carriers.visit; v != nil {
+		v.Close()
+		g.carriers.visit, g.carriers.busy = nil, false
+	}
 	g.book.allDown(n.now())
 }
 
@@ -98,8 +103,15 @@ func (n *Node) carryOut(g *groupState, r *engine.Ready) {
 	if r.Gate != nil {
 		n.setGate(g, r.Gate)
 	}
+	visit := g.carriers.visit
 	if g.host != nil {
 		for _, m := range r.Send {
+			if m.Peer >= firstVisitPeer {
+				if visit != nil && m.Peer == g.carriers.peer {
+					_ = visit.Send(m.Data) // if it has ended, the next one brings it
+				}
+				continue
+			}
 			// A link that is behind is closed by the host; whoever is behind it
 			// reconciles on the next one.
 			_ = g.host.Send(p2p.LinkID(m.Peer), m.Data)
@@ -115,7 +127,12 @@ func (n *Node) carryOut(g *groupState, r *engine.Ready) {
 	n.notifyAll(g, r.Deliver)
 	if g.host != nil {
 		for _, p := range r.Close {
-			g.host.CloseLink(p2p.LinkID(p))
+			switch {
+			case p < firstVisitPeer:
+				g.host.CloseLink(p2p.LinkID(p))
+			case visit != nil && p == g.carriers.peer:
+				visit.Close() // its end is told when it is over
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"github.com/palabre-app/palabre/node/api"
@@ -59,7 +60,7 @@ func TestTwoPeopleGovern(t *testing.T) {
 	decide("policy", "--posting", "organisers", "--period", "3")
 	var rules api.Policy
 	must(t, awa.do(&rules, "policy"))
-	if rules != (api.Policy{Posting: api.PostingOrganisers, PeriodDays: 3, KeepDays: 30, History: api.HistoryNone}) {
+	if !reflect.DeepEqual(rules, api.Policy{Posting: api.PostingOrganisers, PeriodDays: 3, KeepDays: 30, History: api.HistoryNone, Carriers: []string{}}) {
 		t.Errorf("the rules are %+v", rules)
 	}
 	if e := clara.try(t, "post", "announcement", "--title", "T", "--body", "b").fault(t); e.Code != api.CodeMayNotPost {

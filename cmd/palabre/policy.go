@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -13,9 +14,10 @@ func (f *face) policyCommand() *cobra.Command {
 	var a api.PolicySetArgs
 	var posting, history, risk, alerts string
 	var period, keep int
+	var carriers []string
 	var c *cobra.Command
 	c = f.command("policy [--posting all|authors|organisers] [--period DAYS] [--keep DAYS] [--history none|pinned] [--high-risk on|off]"+
-		" [--alerts-while-renewing on|off]", "help.policy", nil, func([]string) error {
+		" [--alerts-while-renewing on|off] [--carrier ADDRESS|none]...", "help.policy", nil, func([]string) error {
 		asked := false
 		given := func(flag string) bool {
 			if !c.Flags().Changed(flag) {
@@ -54,6 +56,13 @@ func (f *face) policyCommand() *cobra.Command {
 				*s.to = &on
 			}
 		}
+		if given("carrier") {
+			list := slices.DeleteFunc(carriers, func(s string) bool { return s == "none" })
+			if len(list) > 0 && len(list) < len(carriers) {
+				return usage("--carrier none stands alone")
+			}
+			a.Carriers = &list
+		}
 		if !asked {
 			return act(f, false, api.CommandPolicy, api.GroupArgs{Group: a.Group}, f.policy)
 		}
@@ -66,6 +75,7 @@ func (f *face) policyCommand() *cobra.Command {
 	flags.StringVar(&history, "history", "", f.flag("history"))
 	flags.StringVar(&risk, "high-risk", "", f.flag("high-risk"))
 	flags.StringVar(&alerts, "alerts-while-renewing", "", f.flag("alerts-while-renewing"))
+	flags.StringArrayVar(&carriers, "carrier", nil, f.flag("carrier"))
 	return f.groupFlag(c, &a.Group)
 }
 
@@ -81,6 +91,13 @@ func (f *face) policy(p api.Policy) {
 	} {
 		fmt.Fprintf(f.out, "  --%s %s\n      %s\n", s.flag, s.value, f.say(s.key))
 	}
+	for _, a := range p.Carriers {
+		fmt.Fprintf(f.out, "  --carrier %s\n", line(a))
+	}
+	if len(p.Carriers) == 0 {
+		fmt.Fprintf(f.out, "  --carrier none\n")
+	}
+	fmt.Fprintf(f.out, "      %s\n", f.say("policy.carrier"))
 }
 
 func onOff(b bool) string {

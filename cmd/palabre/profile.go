@@ -162,6 +162,14 @@ func (f *face) trouble(g api.GroupStatus) {
 	if g.Held > 0 {
 		tell("status.held", "n", strconv.Itoa(g.Held))
 	}
+	for _, c := range g.Carriers {
+		if c.Unreached {
+			tell("status.carrier_away", "address", line(c.Address))
+		}
+		if c.Faults > 0 {
+			tell("status.carrier_lies", "address", line(c.Address), "n", strconv.Itoa(c.Faults))
+		}
+	}
 }
 
 func (f *face) connectCommand() *cobra.Command {

@@ -127,6 +127,8 @@ type Policy struct {
 	HighRisk   bool   `json:"high_risk"`
 	// AlertsWhileRenewing lets an alert go out before keys have been renewed.
 	AlertsWhileRenewing bool `json:"alerts_while_renewing"`
+	// Carriers are the addresses of letter carriers, without their tickets.
+	Carriers []string `json:"carriers"`
 }
 
 // What a new member is given of earlier times.
@@ -144,6 +146,9 @@ type PolicySetArgs struct {
 	History             *string `json:"history,omitempty"`
 	HighRisk            *bool   `json:"high_risk,omitempty"`
 	AlertsWhileRenewing *bool   `json:"alerts_while_renewing,omitempty"`
+	// Carriers replace those that are named: at most 4, with tickets where they are
+	// needed. One that is named already keeps its ticket if none is given.
+	Carriers *[]string `json:"carriers,omitempty"`
 }
 
 // Recovery says whether the group has a recovery paper.

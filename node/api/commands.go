@@ -143,6 +143,18 @@ type GroupStatus struct {
 	// Alarm says that a decision of the organisers that held for days does not hold
 	// any more. What is written is kept here until somebody looked, and confirmed.
 	Alarm bool `json:"alarm,omitempty"`
+	// Carriers are the letter carriers that the group names, while palabre runs.
+	Carriers []CarrierStatus `json:"carriers,omitempty"`
+}
+
+// CarrierStatus is what this device knows of a letter carrier.
+type CarrierStatus struct {
+	Address   string `json:"address"`             // without a ticket
+	Answered  string `json:"answered,omitempty"`  // when it did last, as RFC 3339
+	Unreached bool   `json:"unreached,omitempty"` // the last try came to nothing
+	// Faults counts what an honest one does not do: to keep back what it has, to lose
+	// what it took, to give what nobody asked for.
+	Faults int `json:"faults,omitempty"`
 }
 
 // ConnectArgs give an address to dial, as a multiaddr in text. It is kept and

@@ -137,9 +137,11 @@ const (
 	CodeRecoveryWordsNeeded = "recovery_words_needed" // and nobody sits at a terminal
 	CodeRecoveryFile        = "recovery_file"         // cannot be made, or is there already
 	CodePolicyBounds        = "policy_bounds"
-	CodeChainCopied         = "chain_copied" // this device was copied or restored: it signs nothing more
-	CodeNoAlarm             = "no_alarm"     // there is nothing to confirm
-	CodeAlarm               = "alarm"        // nothing goes out before somebody confirmed
+	CodeInvalidCarrier      = "invalid_carrier"   // not the address of a letter carrier
+	CodeTooManyCarriers     = "too_many_carriers" // more than a group can name
+	CodeChainCopied         = "chain_copied"      // this device was copied or restored: it signs nothing more
+	CodeNoAlarm             = "no_alarm"          // there is nothing to confirm
+	CodeAlarm               = "alarm"             // nothing goes out before somebody confirmed
 
 	CodeAlertsWait  = "alerts_wait"  // the policy lets none out while keys are renewed
 	CodeNotAnAlert  = "not_an_alert" // and only those may go out
@@ -168,7 +170,7 @@ func Codes() []string {
 		CodeUnknownRole, CodeUnknownPosting,
 		CodeNotAnOrganiser, CodeOperatingDevice, CodeSuspended, CodeOrganiserLeaves, CodeNotOpen, CodeImpossibleDecision, CodeAlreadySuspended,
 		CodeNotSuspended, CodeNotYourself, CodeNoVoice, CodeDevicesBounds, CodeOneSuspension,
-		CodeGivenBack, CodeNoRecovery, CodeRecoveryWords, CodeRecoveryWordsNeeded, CodeRecoveryFile, CodePolicyBounds,
+		CodeGivenBack, CodeNoRecovery, CodeRecoveryWords, CodeRecoveryWordsNeeded, CodeRecoveryFile, CodePolicyBounds, CodeInvalidCarrier, CodeTooManyCarriers,
 		CodeChainCopied, CodeNoAlarm, CodeAlarm, CodeAlertsWait, CodeNotAnAlert, CodeMoreReaders, CodeNoKeysYet,
 	}
 }

@@ -28,6 +28,15 @@ type FerryUp struct {
 
 func (FerryUp) input() {}
 
+// Ferries lists the ferries that the policy of the group names, as it has them (spec
+// 75 section 10). Nil before the group was joined. The caller owns it.
+func (e *Engine) Ferries() []string {
+	if e.join != nil {
+		return nil
+	}
+	return e.policy().FerryList()
+}
+
 // Bounds of a session.
 const (
 	maxFerryRounds = 32 // times that further mailboxes are opened
