@@ -14,10 +14,11 @@ import (
 
 // Bounds of an invite link (spec 20 section 6).
 const (
-	MaxLink          = 1_241 // characters, prefix included: a link with the longest lists
+	MaxLink          = 1_433 // characters, prefix included: a link with the longest lists
 	MaxLinkAddresses = 4
 	MaxLinkFerries   = 2
 	MaxAddress       = 128 // bytes of a multiaddr in text form
+	MaxFerry         = 200 // bytes of a ferry's address, with its ticket (spec 75 section 10)
 	linkPrefix       = "palabre://join#"
 	linkCheck        = 4
 )
@@ -99,9 +100,9 @@ func (l Link) bounded() bool {
 	if l.Uses == 0 || l.Expires <= 0 || len(l.Addresses) > MaxLinkAddresses || len(l.Ferries) > MaxLinkFerries {
 		return false
 	}
-	for _, list := range [][]string{l.Addresses, l.Ferries} {
+	for most, list := range map[int][]string{MaxAddress: l.Addresses, MaxFerry: l.Ferries} {
 		for _, a := range list {
-			if a == "" || len(a) > MaxAddress {
+			if a == "" || len(a) > most {
 				return false
 			}
 		}

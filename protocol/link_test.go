@@ -44,7 +44,7 @@ func TestFullestLinkFits(t *testing.T) {
 	l := someLink()
 	l.Expires, l.Uses = math.MaxInt64, math.MaxUint16
 	long := strings.Repeat("a", MaxAddress)
-	l.Addresses, l.Ferries = []string{long, long, long, long}, []string{long, long}
+	l.Addresses, l.Ferries = []string{long, long, long, long}, []string{strings.Repeat("a", MaxFerry), strings.Repeat("b", MaxFerry)}
 	text := l.Text()
 	if len(text) != MaxLink {
 		t.Errorf("the fullest link has %d characters, the Max is %d", len(text), MaxLink)
@@ -99,7 +99,7 @@ func TestLinkBounds(t *testing.T) {
 		"too many ferries":   func(l *Link) { l.Ferries = []string{"a", "b", "c"} },
 		"empty address":      func(l *Link) { l.Addresses = []string{""} },
 		"long address":       func(l *Link) { l.Addresses = []string{strings.Repeat("a", MaxAddress+1)} },
-		"long ferry":         func(l *Link) { l.Ferries = []string{strings.Repeat("a", MaxAddress+1)} },
+		"long ferry":         func(l *Link) { l.Ferries = []string{strings.Repeat("a", MaxFerry+1)} },
 	} {
 		l := someLink()
 		change(&l)

@@ -23,7 +23,8 @@ const shortPollDays = 2
 type door struct {
 	id protocol.MailboxID
 	place
-	rank uint32 // its place in the set that is compared
+	rank uint32   // its place in the set that is compared
+	meet *meeting // nil: it is a mailbox of an epoch
 }
 
 // doorsFor lists the mailboxes to compare, in their order: lanes, by which all the
@@ -66,14 +67,16 @@ func (e *Engine) heldIn(doors []door) (recon.Set, error) {
 		inbox bool
 	}
 	dated, lanes, epochs := map[where]uint32{}, map[protocol.MailboxID]uint32{}, map[protocol.EpochID]bool{}
+	var items []recon.Item
 	for _, d := range doors {
-		if epochs[d.epoch] = true; d.day == 0 {
+		if d.meet != nil {
+			items = append(items, d.meet.itemsOf(d.rank)...)
+		} else if epochs[d.epoch] = true; d.day == 0 {
 			lanes[d.id] = d.rank
 		} else {
 			dated[where{d.epoch, d.day, d.inbox}] = d.rank
 		}
 	}
-	var items []recon.Item
 	for _, n := range e.held.byID {
 		if !epochs[n.epoch] || n.kind == protocol.KindPresence || n.shred != 0 && n.shred <= e.now.Day() {
 			continue
@@ -151,6 +154,9 @@ func (e *Engine) toRead(d door) *epoch.Mailbox {
 // unlock signs for a door in one session.
 func (e *Engine) unlock(d door, nonce [32]byte, peer []byte) (ferry.Door, error) {
 	box := e.toRead(d)
+	if d.meet != nil {
+		box = d.meet.box
+	}
 	sig, err := box.SignGet(nonce, peer)
 	return ferry.Door{Write: box.WriteKey(), Read: box.ReadKey(), Get: ferry.Signature(sig), Rank: d.rank}, err
 }

@@ -176,6 +176,9 @@ func (e *Engine) Step(now Time, in Input) error {
 // possible is done, what is due is done.
 func (e *Engine) settle() error {
 	if e.join != nil {
+		if err := e.tendFerries(); err != nil {
+			return err
+		}
 		return e.tickPeers()
 	}
 	for changed := true; changed; {

@@ -29,10 +29,10 @@ type FerryUp struct {
 func (FerryUp) input() {}
 
 // Ferries lists the ferries that the policy of the group names, as it has them (spec
-// 75 section 10). Nil before the group was joined. The caller owns it.
+// 75 section 10), before the group was joined those of the link. The caller owns it.
 func (e *Engine) Ferries() []string {
 	if e.join != nil {
-		return nil
+		return slices.Clone(e.join.link.Ferries)
 	}
 	return e.policy().FerryList()
 }
@@ -55,6 +55,8 @@ type FerryFaults struct {
 
 // carrier is what is known of a ferry.
 type carrier struct {
+	met    met                          // what is known to lie there for meetings, while the program runs
+	asked  bool                         // to be let in, while the program runs
 	whole  protocol.Day                 // the last day on which all mailboxes were compared to the end
 	kept   map[protocol.EnvelopeID]bool // what it said that it keeps, while the program runs
 	faults FerryFaults
@@ -76,16 +78,14 @@ type ferryLink struct {
 	asked         map[protocol.EnvelopeID]bool
 	put           []protocol.EnvelopeID // still to be brought
 	pending       map[protocol.EnvelopeID]bool
-	told          bool // inbox items were brought
+	letters       map[protocol.EnvelopeID]ferry.Deposit // of meetings, among put
+	met           bool                                  // meetings were opened
+	told          bool                                  // inbox items were brought
 	done          bool
 	heard         Time // when it said something last
 }
 
 func (e *Engine) ferryUp(in FerryUp) {
-	if e.join != nil {
-		e.ready.Close = append(e.ready.Close, in.Peer)
-		return
-	}
 	e.ferries[in.Peer] = &ferryLink{id: in.Peer, ferry: in.Ferry, client: in.Client, ticket: in.Ticket, seen: map[protocol.MailboxID]bool{},
 		asked: map[protocol.EnvelopeID]bool{}, pending: map[protocol.EnvelopeID]bool{}, heard: e.now}
 }
@@ -94,7 +94,7 @@ func (e *Engine) ferryUp(in FerryUp) {
 func (e *Engine) carrierOf(l *ferryLink) *carrier {
 	c := e.carriers[string(l.ferry)]
 	if c == nil {
-		c = &carrier{kept: map[protocol.EnvelopeID]bool{}}
+		c = &carrier{kept: map[protocol.EnvelopeID]bool{}, met: met{}}
 		e.carriers[string(l.ferry)] = c
 	}
 	return c
@@ -137,7 +137,7 @@ func (e *Engine) hear(l *ferryLink, kind byte, body []byte) bool {
 			return false
 		}
 		l.greeted, l.nonce = true, h.Nonce
-		l.whole = e.carrierOf(l).whole != e.now.Day()
+		l.whole = e.carrierOf(l).whole != e.now.Day() && e.join == nil
 		switch {
 		case l.ticket != nil:
 			e.toFerry(l, ferry.SignTicket(*l.ticket, h.Nonce, l.ferry, l.client))
@@ -203,6 +203,13 @@ func (e *Engine) sortedFerries() []Peer {
 // openMore opens the next mailboxes, or ends the session: what came may have brought
 // an epoch with mailboxes of its own.
 func (e *Engine) openMore(l *ferryLink) error {
+	e.meetingsOver(l)
+	switch {
+	case len(l.put) > 0:
+		return e.bring(l)
+	case len(l.offered) > 0 || l.run != nil || l.done:
+		return nil // with the Welcome it went on as a member's
+	}
 	var next []door
 	for _, d := range e.doorsFor(l.whole) {
 		if !l.seen[d.id] && len(next) < ferry.MaxOpen {
@@ -210,7 +217,16 @@ func (e *Engine) openMore(l *ferryLink) error {
 			next = append(next, d)
 		}
 	}
-	if !l.told && len(next) == 0 {
+	if !l.met && len(next) == 0 {
+		l.met = true
+		for i, d := range e.meetings(e.carrierOf(l)) {
+			if len(next) < ferry.MaxOpen {
+				d.rank = uint32(i)
+				next = append(next, d)
+			}
+		}
+	}
+	if !l.told && len(next) == 0 && e.join == nil {
 		l.told = true
 		if err := e.bringInbox(l); err != nil || len(l.pending) > 0 {
 			return err
@@ -270,6 +286,9 @@ func (e *Engine) ferryCompared(l *ferryLink, msg []byte) bool {
 	}
 	c := e.carrierOf(l)
 	for _, id := range asEnvelopeIDs(have) {
+		if l.lacks(c, id) {
+			continue
+		}
 		if c.kept[id] {
 			c.faults.Lost++
 			delete(c.kept, id)
@@ -316,7 +335,15 @@ func (e *Engine) ferryGave(l *ferryLink, envelope []byte) bool {
 		return false
 	}
 	delete(l.asked, id)
-	if e.take(envelope) != protocol.Accept {
+	if env, err := protocol.ParseEnvelope(envelope); err == nil {
+		for _, d := range l.open {
+			if d.meet != nil && d.id == env.Mailbox {
+				e.metAt(l, d.meet, envelope)
+				return true
+			}
+		}
+	}
+	if e.join != nil || e.take(envelope) != protocol.Accept {
 		e.refuse(id)
 	}
 	return true
@@ -348,6 +375,11 @@ func (e *Engine) bring(l *ferryLink) error {
 	for len(l.put) > 0 && len(l.pending) < ferry.MaxPending {
 		id := l.put[0]
 		l.put = l.put[1:]
+		if d, ok := l.letters[id]; ok {
+			l.pending[id] = true
+			e.toFerry(l, ferry.PutMessage(d))
+			continue
+		}
 		n, ok := e.held.get(id)
 		if !ok {
 			continue
@@ -405,6 +437,6 @@ func (e *Engine) loadFerry(key, value []byte) error {
 	if len(key) == 0 || len(key) > MaxKeySize || len(value) != 4 {
 		return errors.New("malformed row of a ferry")
 	}
-	e.carriers[string(key)] = &carrier{whole: binary.BigEndian.Uint32(value), kept: map[protocol.EnvelopeID]bool{}}
+	e.carriers[string(key)] = &carrier{whole: binary.BigEndian.Uint32(value), kept: map[protocol.EnvelopeID]bool{}, met: met{}}
 	return nil
 }

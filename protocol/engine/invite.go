@@ -95,7 +95,8 @@ func (e *Engine) Invite(now Time, p InviteParams) (protocol.Link, error) {
 	if p.Uses < 1 || p.Uses > maxUses || p.Seconds < 1 || p.Seconds > maxInviteSeconds {
 		return protocol.Link{}, ErrOutOfBounds
 	}
-	if len(p.Addresses) == 0 {
+	ferries := e.Ferries()
+	if len(p.Addresses)+len(ferries) == 0 {
 		return protocol.Link{}, ErrNoAddresses
 	}
 	e.dropExpiredInvites()
@@ -104,7 +105,8 @@ func (e *Engine) Invite(now Time, p InviteParams) (protocol.Link, error) {
 	}
 	v := &invite{Auto: p.AutoApprove, Created: now.Unix()}
 	l := protocol.Link{Version: protocol.Version, Group: e.id, Inviter: e.self.member.Public().Ref(),
-		Expires: now.Unix() + p.Seconds, Uses: uint16(p.Uses), Addresses: p.Addresses[:min(len(p.Addresses), protocol.MaxLinkAddresses)]}
+		Expires: now.Unix() + p.Seconds, Uses: uint16(p.Uses), Addresses: p.Addresses[:min(len(p.Addresses), protocol.MaxLinkAddresses)],
+		Ferries: ferries[:min(len(ferries), protocol.MaxLinkFerries)]}
 	for _, b := range [][]byte{v.Card[:], v.Join[:], l.Secret[:]} {
 		if _, err := io.ReadFull(e.cfg.Random, b); err != nil {
 			return protocol.Link{}, err
@@ -213,22 +215,26 @@ func (e *Engine) hasRequests(id protocol.InviteID) bool {
 func (e *Engine) cardEnvelope(id protocol.MailboxID) []byte {
 	for inviteID, v := range e.invites {
 		l := v.link()
-		box := epoch.CardMailbox(epoch.RendezvousOf(l.Secret, inviteID), l.Card)
-		if box.Address() != id {
-			continue
+		if epoch.CardMailbox(epoch.RendezvousOf(l.Secret, inviteID), l.Card).Address() == id {
+			return e.sealCard(inviteID, v)
 		}
-		frame, err := epoch.SealCard(e.id, epoch.MailKeyFromSeed(v.Card),
-			epoch.Card{JoinKey: epoch.KEMPrivateFromSeed(v.Join).Public(), Addresses: l.Addresses})
-		if err != nil {
-			return nil
-		}
-		envelope, err := box.Seal(frame.Marshal())
-		if err != nil {
-			return nil
-		}
-		return envelope
 	}
 	return nil
+}
+
+// sealCard seals the card of an invite, or returns nil where that cannot be.
+func (e *Engine) sealCard(id protocol.InviteID, v *invite) []byte {
+	l := v.link()
+	frame, err := epoch.SealCard(e.id, epoch.MailKeyFromSeed(v.Card),
+		epoch.Card{JoinKey: epoch.KEMPrivateFromSeed(v.Join).Public(), Addresses: l.Addresses})
+	if err != nil {
+		return nil
+	}
+	envelope, err := epoch.CardMailbox(epoch.RendezvousOf(l.Secret, id), l.Card).Seal(frame.Marshal())
+	if err != nil {
+		return nil
+	}
+	return envelope
 }
 
 // onRequestEnvelope takes a join request from an invite's connection.
@@ -238,17 +244,22 @@ func (e *Engine) onRequestEnvelope(p *peer, envelope []byte) bool {
 	if v == nil {
 		return false
 	}
+	return e.requestAt(p, inviteID, v, envelope)
+}
+
+// requestAt takes a join request from whoever brought it; a nil p is a ferry.
+func (e *Engine) requestAt(p *peer, id protocol.InviteID, v *invite, envelope []byte) bool {
 	l := v.link()
-	root := epoch.RendezvousOf(l.Secret, inviteID)
+	root := epoch.RendezvousOf(l.Secret, id)
 	f, err := open(epoch.RequestMailbox(root, l.Card), envelope)
 	if err != nil {
 		return false
 	}
-	r, err := epoch.OpenRequest(e.id, inviteID, epoch.KEMPrivateFromSeed(v.Join), root, f)
+	r, err := epoch.OpenRequest(e.id, id, epoch.KEMPrivateFromSeed(v.Join), root, f)
 	if err != nil {
 		return false
 	}
-	return e.takeRequest(p, inviteID, v, r)
+	return e.takeRequest(p, id, v, r)
 }
 
 func (e *Engine) takeRequest(p *peer, id protocol.InviteID, v *invite, r epoch.JoinRequest) bool {
@@ -278,7 +289,9 @@ func (e *Engine) takeRequest(p *peer, id protocol.InviteID, v *invite, r epoch.J
 	// Whoever asks has the link, and is no stranger: where it is full of others'
 	// requests, or used up, the person has to ask for another one.
 	if v.Used >= v.link().Uses || !e.requestFits(id, v) {
-		e.send(p, msgUsed, nil)
+		if p != nil {
+			e.send(p, msgUsed, nil)
+		}
 		return true
 	}
 	v.Seen++

@@ -26,6 +26,7 @@ type joinState struct {
 	root    epoch.Rendezvous
 	welcome map[protocol.ItemID]protocol.Frame
 	asked   map[Peer]bool
+	request []byte // envelope; nil before the card came
 }
 
 // joinRecord is its stored form.
@@ -109,7 +110,10 @@ func (e *Engine) joinPeerUp(p *peer) {
 func (e *Engine) joinEnvelope(p *peer, envelope []byte) {
 	card := epoch.CardMailbox(e.join.root, e.join.link.Card)
 	if plain, err := card.Open(envelope); err == nil {
-		e.joinCard(p, plain)
+		if e.takeCard(plain) && p != nil && !e.join.asked[p.id] {
+			e.join.asked[p.id] = true
+			e.send(p, msgGive, e.join.request)
+		}
 		return
 	}
 	plain, err := e.rescueBox().Open(envelope)
@@ -123,27 +127,26 @@ func (e *Engine) joinEnvelope(p *peer, envelope []byte) {
 	e.join.welcome[f.ID(e.id)] = f
 }
 
-// joinCard answers the card with the request.
-func (e *Engine) joinCard(p *peer, plain []byte) {
+// takeCard makes the request once the card is there, the same for whoever carries it.
+func (e *Engine) takeCard(plain []byte) bool {
+	if e.join.request != nil {
+		return true
+	}
 	f, err := protocol.ParseFrame(plain)
-	if err != nil || e.join.asked[p.id] {
-		return
+	if err != nil {
+		return false
 	}
 	card, err := epoch.ParseCard(e.id, f, e.join.link.Card)
 	if err != nil {
-		return
+		return false
 	}
 	request, err := epoch.SealRequest(e.id, e.join.link.ID(), &card.JoinKey, e.join.root, epoch.JoinRequest{
 		KeyPackage: e.join.pack.Marshal(), Name: e.self.name, Rescue: epoch.RescueSeedFromBytes(e.self.rescue)})
 	if err != nil {
-		return
+		return false
 	}
-	envelope, err := epoch.RequestMailbox(e.join.root, e.join.link.Card).Seal(request.Marshal())
-	if err != nil {
-		return
-	}
-	e.join.asked[p.id] = true
-	e.send(p, msgGive, envelope)
+	e.join.request, err = epoch.RequestMailbox(e.join.root, e.join.link.Card).Seal(request.Marshal())
+	return err == nil
 }
 
 // joinMailboxEnd tries the Welcome once all of the rescue mailbox came.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/wire"
 )
 
@@ -59,7 +60,7 @@ const (
 	MaxPeriodDays    = 7
 	MaxRetentionDays = 30
 	MaxFerries       = 4
-	MaxFerry         = 200                          // bytes of its address
+	MaxFerry         = protocol.MaxFerry            // bytes of its address
 	MaxPolicy        = 16 + MaxFerries*(2+MaxFerry) // bytes
 	AllPostUpTo      = 32                           // people
 )
