@@ -119,15 +119,19 @@ func (e *Engine) sign(payload group.Payload) (protocol.OpID, error) {
 	if e.frozen {
 		return protocol.OpID{}, ErrCopied
 	}
+	tips := e.tips()
+	if _, adds := payload.(group.AddMember); adds {
+		tips = e.tipsHeld() // others take the newcomer for somebody who was given these
+	}
 	for {
-		f, err := e.log.NewOp(e.self.device, e.self.memberID, payload, e.newestEpochs(), e.now.Unix())
+		f, err := e.log.NewOp(e.self.device, e.self.memberID, payload, idsOf(tips), e.now.Unix())
 		if err == nil {
 			return e.putOp(f)
 		}
 		if !errors.Is(err, group.ErrManyHeads) {
 			return protocol.OpID{}, err
 		}
-		if f, err = e.log.NewMerge(e.self.device, e.self.memberID, e.newestEpochs(), e.now.Unix()); err != nil {
+		if f, err = e.log.NewMerge(e.self.device, e.self.memberID, idsOf(e.tips()), e.now.Unix()); err != nil {
 			return protocol.OpID{}, err
 		}
 		if _, err := e.putOp(f); err != nil {
@@ -173,10 +177,10 @@ func (e *Engine) carryToSuspended() error {
 	return nil
 }
 
-// newestEpochs lists the accepted epochs that nothing has succeeded yet.
-func (e *Engine) newestEpochs() []protocol.EpochID {
+// idsOf lists epochs as an operation names them, sorted, as many as have room.
+func idsOf(list []*epochState) []protocol.EpochID {
 	var ids []protocol.EpochID
-	for _, s := range e.tips() {
+	for _, s := range list {
 		if len(ids) < protocol.MaxHeads {
 			ids = append(ids, s.header.ID())
 		}
