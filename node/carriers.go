@@ -102,7 +102,7 @@ func (n *Node) call(g *groupState, c *carrier) {
 	g.carriers.busy, c.next = true, n.now()+visitAlone // unless it is over before
 	n.closing.Go(func() {
 		ctx, cancel := context.WithTimeout(n.dialCtx, dialTimeout)
-		v, err := p2p.VisitFerry(ctx, c.addr)
+		v, err := p2p.VisitFerry(ctx, c.addr, "")
 		cancel()
 		n.post(func() {
 			switch {

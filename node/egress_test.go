@@ -17,6 +17,7 @@ import (
 // package net. All others have addresses as text at most.
 var sockets = map[string][]string{
 	"node/api": {"ListenUnix", "Dialer"},                             // the socket of this user's profile
+	"node/p2p": {"Dialer"},                                           // to the proxy that a person named
 	"node":     {"Listen", "ListenPacket", "ListenTCP", "ListenUDP"}, // whether a port is free
 }
 

@@ -14,7 +14,8 @@ import (
 // knowing who is there, and proves one of the Dial keys, newest first, with a
 // connection for each. If a link to whoever answers is up already, its id is
 // returned. It blocks until the proof or ctx ends. Errors: ErrSelf; ErrRefused if
-// no key was answered; ErrClosed; ctx.Err(); else nobody listens there.
+// no key was answered; ErrNotByProxy and ErrNeedsProxy before anything is sent;
+// ErrProxy; ErrClosed; ctx.Err(); else nobody listens there.
 func (h *Host) Dial(ctx context.Context, addr string) (LinkID, error) {
 	if !h.enter() {
 		return 0, ErrClosed
@@ -22,6 +23,9 @@ func (h *Host) Dial(ctx context.Context, addr string) (LinkID, error) {
 	defer h.work.Done()
 	a, err := parseAddr(addr)
 	if err != nil {
+		return 0, err
+	}
+	if err := h.proxy.carries(a); err != nil {
 		return 0, err
 	}
 	keys := h.currentKeys().Dial
@@ -102,7 +106,7 @@ func (h *Host) reach(ctx context.Context, a ma.Multiaddr) (peer.ID, error) {
 	if isQUIC(a) {
 		return h.quic.reach(ctx, a)
 	}
-	return reachTCP(ctx, h.noise, a)
+	return reachTCP(ctx, h.noise, h.proxy, a)
 }
 
 // errEnded says that the connection that the swarm gave is no more.
@@ -113,7 +117,11 @@ func (h *Host) connect(ctx context.Context, id peer.ID, a ma.Multiaddr) (*conn, 
 	ps := h.net.Peerstore()
 	ps.ClearAddrs(id)
 	ps.AddAddr(id, a, peerstore.TempAddrTTL)
-	nc, err := h.net.Swarm.DialPeer(network.WithForceDirectDial(ctx, "by address"), id)
+	ctx = network.WithForceDirectDial(ctx, "by address")
+	if h.proxy != nil {
+		ctx = network.WithDialPeerTimeout(ctx, proxyPatience)
+	}
+	nc, err := h.net.Swarm.DialPeer(ctx, id)
 	if err != nil {
 		return nil, errors.New("p2p: the connection failed")
 	}
@@ -169,8 +177,8 @@ func (h *Host) lockPeer(give <-chan struct{}, id peer.ID) (unlock func(), err er
 	}, nil
 }
 
-// parseAddr takes ip/tcp and ip/udp/quic-v1 addresses and nothing else: a name
-// would ask a resolver, which tells it whom we look for.
+// parseAddr takes ip/tcp, ip/udp/quic-v1 and onion3 addresses and nothing else:
+// another name would ask a resolver, which tells it whom we look for.
 func parseAddr(s string) (ma.Multiaddr, error) {
 	if len(s) > maxAddr {
 		return nil, errNotDialable
@@ -183,13 +191,29 @@ func parseAddr(s string) (ma.Multiaddr, error) {
 	for _, p := range a.Protocols() {
 		codes = append(codes, p.Code)
 	}
-	ok := len(codes) >= 2 && (codes[0] == ma.P_IP4 || codes[0] == ma.P_IP6) &&
-		(len(codes) == 2 && codes[1] == ma.P_TCP ||
-			len(codes) == 3 && codes[1] == ma.P_UDP && codes[2] == ma.P_QUIC_V1)
+	ok := len(codes) == 1 && codes[0] == ma.P_ONION3 ||
+		len(codes) >= 2 && (codes[0] == ma.P_IP4 || codes[0] == ma.P_IP6) &&
+			(len(codes) == 2 && codes[1] == ma.P_TCP ||
+				len(codes) == 3 && codes[1] == ma.P_UDP && codes[2] == ma.P_QUIC_V1)
 	if !ok {
 		return nil, errNotDialable
 	}
 	return a, nil
+}
+
+// parseListen takes the addresses that can be listened on, given a proxy or none.
+func parseListen(addrs []string, by *socks) (list []ma.Multiaddr, err error) {
+	for _, s := range addrs {
+		a, err := parseAddr(s)
+		if err != nil {
+			return nil, err
+		}
+		if err := by.hears(a); err != nil {
+			return nil, err
+		}
+		list = append(list, a)
+	}
+	return list, nil
 }
 
 // maxWaits is how often one Dial waits for a connection that the other side made.

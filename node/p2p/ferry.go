@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
@@ -65,13 +66,9 @@ func NewFerry(cfg FerryConfig) (*FerryHost, error) {
 	if len(cfg.Listen) == 0 || cfg.OnSession == nil {
 		return nil, errors.New("p2p: a ferry needs an address and somebody who serves")
 	}
-	var listen []ma.Multiaddr
-	for _, s := range cfg.Listen {
-		a, err := parseAddr(s)
-		if err != nil {
-			return nil, err
-		}
-		listen = append(listen, a)
+	listen, err := parseListen(cfg.Listen, nil)
+	if err != nil {
+		return nil, err
 	}
 	f := &FerryHost{serve: cfg.OnSession}
 	if err := f.build(cfg.Seed, listen); err != nil {
@@ -90,7 +87,7 @@ func (f *FerryHost) build(seed [32]byte, listen []ma.Multiaddr) error {
 	if err != nil {
 		return err
 	}
-	f.stack, err = newStack(sk, door{}, resources, &meter{})
+	f.stack, err = newStack(sk, door{}, resources, &meter{}, nil)
 	f.closers = f.stack.closers
 	if err != nil {
 		return err
@@ -122,6 +119,23 @@ func (f *FerryHost) build(seed [32]byte, listen []ma.Multiaddr) error {
 // ferryKey is the peer key of a ferry.
 func ferryKey(seed [32]byte) (crypto.PrivKey, error) {
 	return crypto.UnmarshalEd25519PrivateKey(ed25519.NewKeyFromSeed(seed[:]))
+}
+
+// FerryID returns the peer ID of the ferry of a seed, as bytes. The caller owns them.
+func FerryID(seed [32]byte) ([]byte, error) {
+	sk, err := ferryKey(seed)
+	if err != nil {
+		return nil, err
+	}
+	id, err := peer.IDFromPrivateKey(sk)
+	return []byte(id), err
+}
+
+// CheckListen says whether a ferry could listen at an address, as far as its form
+// tells.
+func CheckListen(addr string) error {
+	_, err := parseListen([]string{addr}, nil)
+	return err
 }
 
 // session hands a stream on. One that comes through a relay has no network that it
@@ -187,7 +201,8 @@ func (f *FerryHost) Close() error {
 }
 
 // FerryAddr takes the address of a ferry apart: where to dial, and the peer ID that
-// must answer there. The address is ip and tcp, or ip, udp and quic-v1, then p2p.
+// must answer there. The address is ip and tcp, or ip, udp and quic-v1, or onion3,
+// then p2p.
 func FerryAddr(s string) (addr string, id []byte, err error) {
 	a, p, err := parseFerryAddr(s)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
-	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
@@ -16,12 +15,13 @@ import (
 // goroutine.
 type Host struct {
 	self    peer.ID
+	proxy   *socks // nil: none
 	bounds  bounds
 	signer  Signer
 	onEvent func(Event)
 	meter   meter
 	net     *gated
-	quic    *byAddress
+	quic    *byAddress // nil with a proxy
 	noise   *noise.Transport
 	hints   *hinting
 	closers []io.Closer // last opened first closed
@@ -50,16 +50,16 @@ func newHost(cfg Config, b bounds) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	var listen []ma.Multiaddr
-	for _, s := range cfg.Listen {
-		a, err := parseAddr(s)
-		if err != nil {
-			return nil, err
-		}
-		listen = append(listen, a)
+	by, err := newSocks(cfg.Proxy)
+	if err != nil {
+		return nil, err
+	}
+	listen, err := parseListen(cfg.Listen, by)
+	if err != nil {
+		return nil, err
 	}
 	h := &Host{
-		bounds: b, signer: cfg.Signer, onEvent: cfg.OnEvent, keys: keys,
+		proxy: by, bounds: b, signer: cfg.Signer, onEvent: cfg.OnEvent, keys: keys,
 		links: map[LinkID]*link{}, byPeer: map[peer.ID]*link{}, proving: map[peer.ID]chan struct{}{},
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
@@ -118,8 +118,11 @@ func (h *Host) currentKeys() Keys {
 
 // Addrs returns the addresses at which others can dial this host, without a peer
 // ID: those of the interfaces where it listens on all, loopback only if there is
-// nothing else.
+// nothing else. With a proxy there are none: what is local would tell who hides.
 func (h *Host) Addrs() []string {
+	if h.proxy != nil {
+		return nil
+	}
 	all, err := h.net.InterfaceListenAddresses()
 	if err != nil {
 		all = h.net.ListenAddresses()

@@ -44,7 +44,7 @@ const (
 // newResources limits what all peers together can take, times scale. Every scope is
 // explicit. Unsecured connections and streams without a protocol live in the
 // transient scope, so it bounds those who have proven nothing.
-func newResources(scale int) (network.ResourceManager, error) {
+func newResources(scale int, more ...rcmgr.Option) (network.ResourceManager, error) {
 	const mb = 1 << 20
 	one := rcmgr.ResourceLimits{Conns: 1, ConnsInbound: 1, ConnsOutbound: 1, FD: 1,
 		Streams: 1, StreamsInbound: 1, StreamsOutbound: 1, Memory: 16 * mb}
@@ -71,10 +71,10 @@ func newResources(scale int) (network.ResourceManager, error) {
 		Peer: map[peer.ID]rcmgr.ResourceLimits{"": all},
 	}.Build(rcmgr.DefaultLimits.Scale(int64(scale)*96*mb, scale*128))
 	// Many members can share one address (a shelter's Wi-Fi, a carrier's NAT).
-	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits), rcmgr.WithMetricsDisabled(),
+	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits), append(more, rcmgr.WithMetricsDisabled(),
 		rcmgr.WithLimitPerSubnet(
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: 64}},
-			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: 64}, {PrefixLength: 48, ConnCount: 96}}))
+			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: 64}, {PrefixLength: 48, ConnCount: 96}}))...)
 }
 
 // waiting counts inbound connections that have not proven anything.

@@ -13,6 +13,8 @@
 //   - Only connections of class Member reach the libp2p host above the gate, and
 //     with it the hints of other members.
 //   - For each link LinkUp comes first and LinkDown last.
+//   - With a proxy nothing is dialled but through it, and no UDP socket is opened
+//     (spec 60 section 8).
 //
 // Peer IDs are fresh for every New and never stored. To renew one, Close the
 // host and call New again: open links end, as they would for an observer.
@@ -125,6 +127,14 @@ type Config struct {
 	// /ip4/<a>/udp/<port>/quic-v1 or the same with ip6; port 0 picks one. With
 	// none the host only dials.
 	Listen []string
+	// Proxy is the address of a SOCKS5 proxy, such as Tor's, an IP address and a
+	// port: 127.0.0.1:9050. What goes to it is not sealed from whoever sits between,
+	// so it belongs on this machine. Then everything is dialled through it by TCP,
+	// each connection with a random user name and password (Tor's IsolateSOCKSAuth:
+	// a circuit each), nothing else leaves the machine, no UDP socket is opened,
+	// Listen takes loopback and TCP only (an onion service forwards there), and
+	// Addrs is empty. Empty means directly. Spec 60 section 8.
+	Proxy string
 	// Keys are the first keys; SetKeys replaces them.
 	Keys Keys
 	// Signer may be nil: then nothing is signed and no signature is admitted.
@@ -141,6 +151,12 @@ var (
 	ErrSelf = errors.New("p2p: the address is our own")
 	// ErrRefused says that whoever answered there took none of our keys.
 	ErrRefused = errors.New("p2p: no key was answered")
+	// ErrNotByProxy says that the address is for QUIC, which no proxy carries.
+	ErrNotByProxy = errors.New("p2p: the address cannot be reached through a proxy")
+	// ErrNeedsProxy says that the address is an onion name and there is no proxy.
+	ErrNeedsProxy = errors.New("p2p: the address can be reached through a proxy only")
+	// ErrProxy says that no SOCKS5 proxy that takes user names answers at Proxy.
+	ErrProxy = errors.New("p2p: the proxy did not answer, or takes no user names")
 	// ErrNoLink says that the link is not up, or is being closed.
 	ErrNoLink = errors.New("p2p: no such link")
 	// ErrBehind says that the other side reads too slowly; the link is closed.

@@ -40,18 +40,19 @@ type closer func() error
 
 func (c closer) Close() error { return c() }
 
-// stack is a swarm over QUIC and TCP with Noise, and what lies below it.
+// stack is a swarm over QUIC and TCP with Noise, or with a proxy over TCP alone, and
+// what lies below it.
 type stack struct {
 	self    peer.ID
 	swarm   *swarm.Swarm
-	quic    *byAddress
+	quic    *byAddress // nil with a proxy
 	noise   *noise.Transport
 	closers []io.Closer // last opened first closed; the swarm is the last one
 }
 
 // newStack makes one that listens nowhere. What it opened is in closers, also when
 // it fails.
-func newStack(sk crypto.PrivKey, d door, resources network.ResourceManager, m metrics.Reporter) (*stack, error) {
+func newStack(sk crypto.PrivKey, d door, resources network.ResourceManager, m metrics.Reporter, by *socks) (*stack, error) {
 	k := &stack{closers: []io.Closer{resources}}
 	if err := quicSettings(); err != nil {
 		return k, err
@@ -70,36 +71,46 @@ func newStack(sk crypto.PrivKey, d door, resources network.ResourceManager, m me
 	if err := store.AddPrivKey(k.self, sk); err != nil {
 		return k, fmt.Errorf("p2p: keep a peer key: %w", err)
 	}
-	// Both keys are random: with fixed ones, packets of two of our hosts could be
-	// linked by their reset tokens.
-	var reset quic.StatelessResetKey
-	var token quic.TokenGeneratorKey
-	rand.Read(reset[:])
-	rand.Read(token[:])
-	reuse, err := quicreuse.NewConnManager(reset, token)
-	if err != nil {
-		return k, fmt.Errorf("p2p: prepare quic: %w", err)
+	var reuse *quicreuse.ConnManager
+	if by == nil {
+		// Both keys are random: with fixed ones, packets of two of our hosts could be
+		// linked by their reset tokens.
+		var reset quic.StatelessResetKey
+		var token quic.TokenGeneratorKey
+		rand.Read(reset[:])
+		rand.Read(token[:])
+		if reuse, err = quicreuse.NewConnManager(reset, token); err != nil {
+			return k, fmt.Errorf("p2p: prepare quic: %w", err)
+		}
+		k.closers = append(k.closers, closer(reuse.Close)) // sockets after the swarm
 	}
-	k.closers = append(k.closers, closer(reuse.Close)) // sockets after the swarm
-	k.swarm, err = swarm.NewSwarm(k.self, store, eventbus.NewBus(), swarm.WithConnectionGater(d),
+	options := []swarm.Option{swarm.WithConnectionGater(d),
 		swarm.WithResourceManager(resources), swarm.WithMetrics(m),
 		// A black hole detector stops dialling what failed before; addresses here
 		// are few and named by people.
-		swarm.WithUDPBlackHoleSuccessCounter(nil), swarm.WithIPv6BlackHoleSuccessCounter(nil))
-	if err != nil {
+		swarm.WithUDPBlackHoleSuccessCounter(nil), swarm.WithIPv6BlackHoleSuccessCounter(nil)}
+	if by != nil { // the default ranker lets an onion name wait for a second
+		options = append(options, swarm.WithDialTimeout(proxyPatience), swarm.WithDialTimeoutLocal(proxyPatience),
+			swarm.WithDialRanker(swarm.NoDelayDialRanker))
+	}
+	if k.swarm, err = swarm.NewSwarm(k.self, store, eventbus.NewBus(), options...); err != nil {
 		return k, fmt.Errorf("p2p: make a swarm: %w", err)
 	}
 	k.closers = append(k.closers, k.swarm)
-	q, err := quictransport.NewTransport(sk, reuse, nil, d, resources)
-	if err != nil {
-		return k, fmt.Errorf("p2p: prepare quic: %w", err)
+	var transports []tpt.Transport
+	if by == nil {
+		q, err := quictransport.NewTransport(sk, reuse, nil, d, resources)
+		if err != nil {
+			return k, fmt.Errorf("p2p: prepare quic: %w", err)
+		}
+		k.quic = &byAddress{Transport: q, ready: map[peer.ID]tpt.CapableConn{}}
+		transports = append(transports, k.quic)
 	}
-	k.quic = &byAddress{Transport: q, ready: map[peer.ID]tpt.CapableConn{}}
-	t, err := newTCP(sk, d, resources, &k.noise)
+	t, err := newTCP(sk, d, resources, by, &k.noise)
 	if err != nil {
 		return k, err
 	}
-	for _, x := range []tpt.Transport{k.quic, t} {
+	for _, x := range append(transports, t) {
 		if err := k.swarm.AddTransport(x); err != nil {
 			return k, fmt.Errorf("p2p: add a transport: %w", err)
 		}
@@ -107,8 +118,9 @@ func newStack(sk crypto.PrivKey, d door, resources network.ResourceManager, m me
 	return k, nil
 }
 
-// newTCP makes a TCP transport, and its Noise.
-func newTCP(sk crypto.PrivKey, d door, resources network.ResourceManager, n **noise.Transport) (tpt.Transport, error) {
+// newTCP makes a TCP transport, which dials through the proxy if there is one, and
+// its Noise.
+func newTCP(sk crypto.PrivKey, d door, resources network.ResourceManager, by *socks, n **noise.Transport) (tpt.Transport, error) {
 	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
 	var err error
 	if *n, err = noise.New(noise.ID, sk, muxers); err != nil {
@@ -124,6 +136,9 @@ func newTCP(sk crypto.PrivKey, d door, resources network.ResourceManager, n **no
 	if err != nil {
 		return nil, fmt.Errorf("p2p: prepare tcp: %w", err)
 	}
+	if by != nil {
+		return &byProxy{Transport: t, proxy: by, upgrader: up, resources: resources}, nil
+	}
 	return t, nil
 }
 
@@ -137,12 +152,12 @@ func (h *Host) build(listen []ma.Multiaddr) error {
 			return fmt.Errorf("p2p: make a peer key: %w", err)
 		}
 	}
-	resources, err := newResources(phoneScale)
+	resources, err := newResources(phoneScale, h.proxy.rates()...)
 	if err != nil {
 		return fmt.Errorf("p2p: set limits: %w", err)
 	}
 	waiting := newWaiting(h.bounds)
-	k, err := newStack(sk, door{waiting: waiting}, resources, &h.meter)
+	k, err := newStack(sk, door{waiting: waiting}, resources, &h.meter, h.proxy)
 	h.closers = k.closers
 	if err != nil {
 		return err

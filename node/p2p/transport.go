@@ -11,11 +11,10 @@ import (
 	tpt "github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 	msmux "github.com/multiformats/go-multistream"
 )
 
-var errNotDialable = errors.New("p2p: an address must be ip and tcp, or ip, udp and quic-v1")
+var errNotDialable = errors.New("p2p: an address must be ip and tcp, or ip, udp and quic-v1, or onion3")
 
 // byAddress is the QUIC transport for a dialler that knows no peer ID. A
 // connection made by reach waits here until the swarm asks for one to its ID, so
@@ -39,7 +38,7 @@ func (n named) RemotePeer() peer.ID { return n.id }
 func (t *byAddress) reach(ctx context.Context, a ma.Multiaddr) (peer.ID, error) {
 	c, err := t.Transport.Dial(ctx, a, "")
 	if err != nil {
-		return "", errors.New("p2p: nobody answered there")
+		return "", errNoAnswer
 	}
 	id, err := peer.IDFromPublicKey(c.RemotePublicKey())
 	if err != nil || !isEd25519(id) {
@@ -66,6 +65,9 @@ func (t *byAddress) take(id peer.ID) tpt.CapableConn {
 
 // drop closes what reach left for id, if nobody took it.
 func (t *byAddress) drop(id peer.ID) {
+	if t == nil { // there is a proxy, hence no QUIC
+		return
+	}
 	if c := t.take(id); c != nil {
 		c.Close()
 	}
@@ -100,11 +102,10 @@ func (t *byAddress) Close() error {
 // reachTCP learns the ID behind a TCP address by a Noise handshake of its own:
 // libp2p's TCP dialler insists on knowing the ID first. The ID is not yet
 // trusted, the real connection proves it again.
-func reachTCP(ctx context.Context, n *noise.Transport, a ma.Multiaddr) (peer.ID, error) {
-	var d manet.Dialer
-	c, err := d.DialContext(ctx, a)
+func reachTCP(ctx context.Context, n *noise.Transport, by *socks, a ma.Multiaddr) (peer.ID, error) {
+	c, err := by.dial(ctx, a)
 	if err != nil {
-		return "", errors.New("p2p: nobody answered there")
+		return "", err
 	}
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()

@@ -67,11 +67,21 @@ func parseFerryAddr(s string) (ma.Multiaddr, peer.ID, error) {
 	return a, id, nil
 }
 
-// VisitFerry connects to a ferry, and to nobody else who answers at its address. It
-// blocks until the ferry's stream is open or ctx ends. Then call Start.
-func VisitFerry(ctx context.Context, addr string) (*Visit, error) {
+// VisitFerry connects to a ferry, and to nobody else who answers at its address,
+// directly or through a proxy as in Config.Proxy, each visit by a circuit of its own.
+// It blocks until the ferry's stream is open or ctx ends. Then call Start. Errors:
+// ErrNotByProxy and ErrNeedsProxy before anything is sent; ErrProxy; ctx.Err(); else
+// the ferry does not answer there.
+func VisitFerry(ctx context.Context, addr, proxy string) (*Visit, error) {
 	a, id, err := parseFerryAddr(addr)
 	if err != nil {
+		return nil, err
+	}
+	by, err := newSocks(proxy)
+	if err != nil {
+		return nil, err
+	}
+	if err := by.carries(a); err != nil {
 		return nil, err
 	}
 	sk, _, err := crypto.GenerateEd25519Key(rand.Reader)
@@ -82,18 +92,21 @@ func VisitFerry(ctx context.Context, addr string) (*Visit, error) {
 	if v.client, err = peer.IDFromPrivateKey(sk); err != nil {
 		return nil, err
 	}
-	if err := v.open(ctx, sk, a); err != nil {
+	if err := v.open(ctx, sk, a, by); err != nil {
 		v.stop()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if errors.Is(err, ErrProxy) {
+			return nil, ErrProxy
 		}
 		return nil, errors.New("p2p: no ferry of this name answered there")
 	}
 	return v, nil
 }
 
-func (v *Visit) open(ctx context.Context, sk crypto.PrivKey, a ma.Multiaddr) error {
-	t, err := v.transport(sk, isQUIC(a))
+func (v *Visit) open(ctx context.Context, sk crypto.PrivKey, a ma.Multiaddr, by *socks) error {
+	t, err := v.transport(sk, isQUIC(a), by)
 	if err != nil {
 		return err
 	}
@@ -118,11 +131,11 @@ func (v *Visit) open(ctx context.Context, sk crypto.PrivKey, a ma.Multiaddr) err
 	return msmux.SelectProtoOrFail(ferryProtocol, v.stream)
 }
 
-func (v *Visit) transport(sk crypto.PrivKey, overQUIC bool) (tpt.Transport, error) {
+func (v *Visit) transport(sk crypto.PrivKey, overQUIC bool, by *socks) (tpt.Transport, error) {
 	resources := &network.NullResourceManager{}
 	if !overQUIC {
 		var n *noise.Transport
-		return newTCP(sk, door{}, resources, &n)
+		return newTCP(sk, door{}, resources, by, &n)
 	}
 	if err := quicSettings(); err != nil {
 		return nil, err
