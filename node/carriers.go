@@ -12,11 +12,12 @@ import (
 
 // Times of visits to letter carriers (spec 90 section 4).
 var (
-	visitFirst  = engine.Seconds(10)      // after the start, at most
-	visitSoon   = engine.Seconds(5)       // after somebody here did something, at most
-	visitAlone  = engine.Seconds(15 * 60) // while no other phone of the group is connected
-	visitLinked = engine.Seconds(60 * 60) // while one is
-	failedFirst = engine.Seconds(60)      // after a visit that came to nothing; it doubles
+	visitFirst   = engine.Seconds(10)      // after the start, at most
+	visitSoon    = engine.Seconds(5)       // after somebody here did something, at most
+	visitJoining = engine.Seconds(2 * 60)  // while this device waits to be let in
+	visitAlone   = engine.Seconds(15 * 60) // while no other phone of the group is connected
+	visitLinked  = engine.Seconds(60 * 60) // while one is
+	failedFirst  = engine.Seconds(60)      // after a visit that came to nothing; it doubles
 )
 
 // firstVisitPeer is where the numbers of visits begin, above those of links.
@@ -88,7 +89,7 @@ func around(t engine.Time) engine.Time { return t*4/5 + upTo(t*2/5) }
 func (n *Node) visitDue() {
 	for _, g := range n.sortedGroups() {
 		g.carriers.sync(n.now(), g.engine.Ferries())
-		if !g.dials() || !g.engine.Joined() {
+		if !g.dials() {
 			continue
 		}
 		if at := g.carriers.due(); at != 0 && at <= n.now() {
@@ -154,6 +155,8 @@ func (n *Node) visitOver(g *groupState, c *carrier) {
 	switch {
 	case !heard:
 		c.failed(now)
+	case !g.engine.Joined():
+		c.pause, c.visited, c.next = 0, now, now+around(visitJoining)
 	case len(g.links) > 0:
 		c.pause, c.visited, c.next = 0, now, now+around(visitLinked)
 	default:

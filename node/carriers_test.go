@@ -23,11 +23,12 @@ const carrierID = "12D3KooWRBhwfeP2Y4TCx1SM6s9rUoHhR5STiGwxBhgFRcw3UERE"
 
 // hurried lets visits follow one another at once, for one test.
 func hurried(t *testing.T) {
-	before := []engine.Time{visitFirst, visitSoon, visitAlone, visitLinked, failedFirst}
-	visitFirst, visitSoon, visitAlone, visitLinked, failedFirst = 50, 50, 200, 200, 100
-	t.Cleanup(func() {
-		visitFirst, visitSoon, visitAlone, visitLinked, failedFirst = before[0], before[1], before[2], before[3], before[4]
-	})
+	times := []*engine.Time{&visitFirst, &visitSoon, &visitJoining, &visitAlone, &visitLinked, &failedFirst}
+	for i, to := range []engine.Time{50, 50, 200, 200, 200, 100} {
+		before := *times[i]
+		*times[i] = to
+		t.Cleanup(func() { *times[i] = before })
+	}
 }
 
 // harbour is a running letter carrier with its store on the disk.
@@ -148,6 +149,38 @@ func TestCarrierBringsWhatWasMissed(t *testing.T) {
 	ben.stop()
 	ana = w.start(ana.dir, "Ana")
 	w.shows([]string{"deux", "un"}, ana)
+}
+
+// Ben joins although he and Ana are never on at the same time.
+func TestJoinByCarrier(t *testing.T) {
+	hurried(t)
+	w := newWorld(t)
+	x := w.harbour(filepath.Join(t.TempDir(), "carrier"), "/ip4/127.0.0.1/tcp/0", rules.DefaultLimits())
+	ana, ben := w.phone("Ana"), w.phone("Ben")
+	ana.found(api.GroupCreateArgs{})
+	call[api.Proposed](t, ana, api.CommandPolicySet, api.PolicySetArgs{Carriers: &[]string{x.addr}})
+	link := call[api.Invite](t, ana, api.CommandInvite, api.InviteArgs{AutoApprove: true}).Link
+	x.visited(2)
+	ana.stop()
+	if j := call[api.Joined](t, ben, api.CommandJoin, api.JoinArgs{Link: link}); j.State != api.StateWaiting {
+		t.Fatalf("%+v", j)
+	}
+	x.visited(2)
+	ben.stop()
+	ana = w.start(ana.dir, "Ana")
+	w.until("Ana to let him in", func() bool { return ana.status().Groups[0].Members == 2 })
+	x.visited(2)
+	post1(t, ana, "bienvenue")
+	x.visited(2)
+	ana.stop()
+	ben = w.start(ben.dir, "Ben")
+	w.until("Ben to be in", func() bool { return ben.status().Groups[0].Members == 2 })
+	w.shows([]string{"bienvenue"}, ben)
+	post1(t, ben, "merci")
+	x.visited(2)
+	ben.stop()
+	ana = w.start(ana.dir, "Ana")
+	w.shows([]string{"bienvenue", "merci"}, ana)
 }
 
 // A closed carrier for which the group has no ticket is left at once, and takes nobody's

@@ -110,6 +110,7 @@ func (n *Node) openHost(g *groupState) error {
 	}
 	g.book.add(n.now(), g.engine.LinkAddresses(), true)
 	g.book.sync(n.now(), g.engine.PeerAddresses())
+	g.carriers.soon(n.now(), visitFirst)
 	n.tellAddrs(g)
 	return nil
 }
