@@ -75,7 +75,7 @@ func create(dir, name string, passphrase []byte) error {
 	if err := eraseUnused(dir, err == nil); err != nil {
 		return err
 	}
-	if err := writeDurably(path+suffixNew, sealed); err != nil {
+	if err := store.WriteFile(path+suffixNew, sealed); err != nil {
 		return err
 	}
 	if err := createStore(dir, name, master); err != nil {
@@ -84,7 +84,7 @@ func create(dir, name string, passphrase []byte) error {
 	if err := os.Rename(path+suffixNew, path); err != nil {
 		return err
 	}
-	return syncFolder(dir)
+	return store.SyncFolder(dir)
 }
 
 func createStore(dir, name string, master identity.MasterKey) error {
@@ -138,26 +138,4 @@ func openProfile(dir string, passphrase []byte) (*store.DB, error) {
 		return nil, err
 	}
 	return store.Open(dir, master.Bytes())
-}
-
-// writeDurably writes a file whose bytes are on the disk when it returns.
-func writeDurably(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
-// syncFolder makes the names in a folder durable.
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -80,7 +80,7 @@ func (f *face) root() *cobra.Command {
 		f.organisersCommand(), f.suspendCommand(), f.reinstateCommand(), f.expelCommand(), f.voteCommand(),
 		f.devicesCommand(), f.policyCommand(), f.recoveryCommand(), f.changesCommand(),
 		f.postCommand(), f.editCommand(), f.cancelCommand(), f.pinCommand(), f.heldCommand(), f.sendNowCommand(), f.noticesCommand(), f.showCommand(), f.watchCommand(), f.bundleCommand(),
-		f.demoCommand(), f.benchCommand())
+		f.ferryCommand(), f.demoCommand(), f.benchCommand())
 	return root
 }
 

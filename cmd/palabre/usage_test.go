@@ -61,6 +61,23 @@ func TestUsageErrorsExit2(t *testing.T) {
 		{"bundle export file --since soon", "palabre bundle export --help"},
 		{"bundle export file other", "palabre bundle export --help"},
 		{"bundle import", "palabre bundle import --help"},
+		{"ferry", "palabre ferry --help"},
+		{"ferry nosuch --dir none", "palabre ferry --help"},
+		{"ferry --dir= --figures 0.0.0.0:1", "palabre ferry --help"},
+		{"ferry ticket list --dir=", "palabre ferry ticket list --help"},
+		{"ferry --dir none --size 63MiB", "palabre ferry --help"},
+		{"ferry --dir none --figures 0.0.0.0:9464", "palabre ferry --help"},
+		{"ferry --dir none --figures ferry.example:9464", "palabre ferry --help"},
+		{"ferry ticket", "palabre ferry ticket --help"},
+		{"ferry ticket nosuch --dir none", "palabre ferry ticket --help"},
+		{"ferry ticket new", "palabre ferry ticket new --help"},
+		{"ferry ticket list", "palabre ferry ticket list --help"},
+		{"ferry ticket list extra --dir none", "palabre ferry ticket list --help"},
+		{"ferry ticket end --dir none", "palabre ferry ticket end --help"},
+		{"ferry ticket end abcdef", "palabre ferry ticket end --help"},
+		{"ferry import --dir none", "palabre ferry import --help"},
+		{"ferry import file", "palabre ferry import --help"},
+		{"ferry import file --dir none --size much", "palabre ferry import --help"},
 		{"recovery extra", "palabre recovery --help"},
 		{"recovery use", "palabre recovery use --help"},
 		{"recovery use abcdef word word", "palabre recovery use --help"},
@@ -146,7 +163,7 @@ func TestEveryCommandAndFlagHasWords(t *testing.T) {
 		}
 	}
 	walk(f.root())
-	if commands < 42 {
+	if commands < 48 {
 		t.Errorf("%d commands", commands)
 	}
 }

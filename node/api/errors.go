@@ -63,6 +63,13 @@ const (
 	CodeFileExists           = "file_exists"
 	CodeNotABundle           = "not_a_bundle"
 
+	CodeCarrierMissing = "carrier_missing" // no ferry was started in the folder
+	CodeCarrierInUse   = "carrier_in_use"
+	CodeCarrierDamaged = "carrier_damaged" // or its folder is that of something else
+	CodeCarrierDisk    = "carrier_disk"    // full or failed
+	CodeCarrierAddress = "carrier_address" // to listen at
+	CodeUnknownTicket  = "unknown_ticket"
+
 	CodeNoGroup      = "no_group"    // the profile has none
 	CodeWhichGroup   = "which_group" // it has several
 	CodeUnknownGroup = "unknown_group"
@@ -137,6 +144,7 @@ const (
 	CodeRecoveryWordsNeeded = "recovery_words_needed" // and nobody sits at a terminal
 	CodeRecoveryFile        = "recovery_file"         // cannot be made, or is there already
 	CodePolicyBounds        = "policy_bounds"
+	CodeInvalidProxy        = "invalid_proxy"     // not the address of a proxy
 	CodeInvalidCarrier      = "invalid_carrier"   // not the address of a letter carrier
 	CodeTooManyCarriers     = "too_many_carriers" // more than a group can name
 	CodeChainCopied         = "chain_copied"      // this device was copied or restored: it signs nothing more
@@ -157,6 +165,7 @@ func Codes() []string {
 		CodeProfileMissing, CodeProfileExists, CodeProfileInUse, CodeWrongPassphrase, CodePassphraseNeeded,
 		CodePassphraseUnreadable, CodePassphraseUnusable, CodePassphraseMismatch,
 		CodeDamaged, CodeNewerVersion, CodeDiskFull, CodeDiskFailed, CodeFileUnreadable, CodeFileExists, CodeNotABundle,
+		CodeCarrierMissing, CodeCarrierInUse, CodeCarrierDamaged, CodeCarrierDisk, CodeCarrierAddress, CodeUnknownTicket,
 		CodeNoGroup, CodeWhichGroup, CodeUnknownGroup, CodeNotJoined, CodeRemoved,
 		CodeUnknownID, CodeAmbiguousID, CodeBadID,
 		CodeLinkAltered, CodeLinkExpired, CodeLinkUsedUp, CodeAlreadyInGroup, CodeInviteBounds,
@@ -170,7 +179,7 @@ func Codes() []string {
 		CodeUnknownRole, CodeUnknownPosting,
 		CodeNotAnOrganiser, CodeOperatingDevice, CodeSuspended, CodeOrganiserLeaves, CodeNotOpen, CodeImpossibleDecision, CodeAlreadySuspended,
 		CodeNotSuspended, CodeNotYourself, CodeNoVoice, CodeDevicesBounds, CodeOneSuspension,
-		CodeGivenBack, CodeNoRecovery, CodeRecoveryWords, CodeRecoveryWordsNeeded, CodeRecoveryFile, CodePolicyBounds, CodeInvalidCarrier, CodeTooManyCarriers,
+		CodeGivenBack, CodeNoRecovery, CodeRecoveryWords, CodeRecoveryWordsNeeded, CodeRecoveryFile, CodePolicyBounds, CodeInvalidProxy, CodeInvalidCarrier, CodeTooManyCarriers,
 		CodeChainCopied, CodeNoAlarm, CodeAlarm, CodeAlertsWait, CodeNotAnAlert, CodeMoreReaders, CodeNoKeysYet,
 	}
 }

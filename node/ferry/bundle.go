@@ -19,12 +19,13 @@ const maxImport = 4 << 20
 
 // Import takes in a bundle that somebody brought to whoever runs the ferry. It has no
 // share of its own: the bounds of a mailbox and of the ferry hold. With an error, those
-// of ferry.BundleReader, what was read before it stands, or it is the store's.
+// of ferry.BundleReader, what was read before it stands; one that wraps ErrBroken is
+// the store's.
 func (s *Server) Import(r io.Reader) (all Imported, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.broken {
-		return all, ErrBroken
+	if s.broken != nil {
+		return all, s.broken
 	}
 	b, err := ferry.NewBundleReader(r)
 	if err != nil {
@@ -54,8 +55,7 @@ func (s *Server) Import(r io.Reader) (all Imported, err error) {
 		}
 		outcome, err := s.carrier.Keep(s.now().Unix(), *p.Deposit, ferry.From{})
 		if err != nil {
-			s.broken = true
-			return all, err
+			return all, s.fail(err)
 		}
 		if outcome == ferry.Kept {
 			sum.Kept++

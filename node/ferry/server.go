@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"sync"
@@ -26,7 +27,7 @@ const (
 var (
 	// ErrBusy says that there is no room for another session.
 	ErrBusy = errors.New("ferry: too many sessions")
-	// ErrBroken says that the store failed before: it has to be opened again.
+	// ErrBroken says that the store failed: it has to be opened again.
 	ErrBroken = errors.New("ferry: the store failed")
 )
 
@@ -47,11 +48,12 @@ type Server struct {
 	mu       sync.Mutex
 	store    *Store
 	carrier  *ferry.Carrier
-	broken   bool
-	salt     [32]byte // networks are counted under names that nobody can look up
-	day      int64    // of salt
-	sessions int
+	broken   error         // wraps ErrBroken and what the store said first
+	failed   chan struct{} // closed then
+	salt     [32]byte      // networks are counted under names that nobody can look up
+	day      int64         // of salt
 	networks map[string]int
+	counts   Counts
 }
 
 // NewServer makes the server of a ferry whose peer id is given. Errors are the store's.
@@ -60,7 +62,7 @@ func NewServer(id []byte, s *Store, limits ferry.Limits, now func() time.Time) (
 	if err != nil {
 		return nil, err
 	}
-	return &Server{id: id, now: now, store: s, carrier: c, networks: map[string]int{}}, nil
+	return &Server{id: id, now: now, store: s, carrier: c, failed: make(chan struct{}), networks: map[string]int{}}, nil
 }
 
 // set is package recon behind ferry.Set.
@@ -83,18 +85,40 @@ func (s *Server) Tick() error {
 
 // commit makes durable what is ready, and has the answers said. s.mu is held.
 func (s *Server) commit() error {
-	if s.broken {
-		return ErrBroken
+	if s.broken != nil {
+		return s.broken
 	}
 	if r := s.carrier.Ready(); !r.Empty() {
 		if err := s.store.Commit(r); err != nil {
-			s.broken = true
-			return err
+			return s.fail(err)
 		}
+		s.counts.Kept += uint64(len(r.Keep))
 	}
-	err := s.carrier.Advance()
-	s.broken = err != nil
-	return err
+	if err := s.carrier.Advance(); err != nil {
+		return s.fail(err)
+	}
+	return nil
+}
+
+// fail notes an error of the store: nothing is served any more. s.mu is held.
+func (s *Server) fail(err error) error {
+	s.counts.Failures++
+	if s.broken == nil {
+		s.broken = fmt.Errorf("%w: %w", ErrBroken, err)
+		close(s.failed)
+	}
+	return s.broken
+}
+
+// Failed is closed when the store has failed; Err says how. The server does nothing
+// more then.
+func (s *Server) Failed() <-chan struct{} { return s.failed }
+
+// Err returns what ended the server: an error that wraps ErrBroken, or nil.
+func (s *Server) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken
 }
 
 // network names the network of an address for as long as a day lasts and the program
@@ -123,12 +147,14 @@ func (s *Server) enter(client []byte, from netip.Addr) (*ferry.Session, string, 
 	defer s.mu.Unlock()
 	n := s.network(from)
 	switch {
-	case s.broken:
-		return nil, "", ErrBroken
-	case s.sessions >= maxSessions, s.networks[n] >= maxNetwork:
+	case s.broken != nil:
+		return nil, "", s.broken
+	case s.counts.Sessions >= maxSessions, s.networks[n] >= maxNetwork:
+		s.counts.Busy++
 		return nil, "", ErrBusy
 	}
-	s.sessions++
+	s.counts.Sessions++
+	s.counts.Begun++
 	s.networks[n]++
 	who := ferry.Who{Ferry: s.id, Client: client, Network: n}
 	rand.Read(who.Nonce[:])
@@ -138,15 +164,15 @@ func (s *Server) enter(client []byte, from netip.Addr) (*ferry.Session, string, 
 func (s *Server) leave(n string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sessions--
+	s.counts.Sessions--
 	if s.networks[n]--; s.networks[n] == 0 {
 		delete(s.networks, n)
 	}
 }
 
 // Serve serves one session, and closes the stream. An error that wraps
-// ferry.ErrClient is the client's fault, io.EOF its going away without an end; one of
-// the store ends the whole server.
+// ferry.ErrClient is the client's fault, io.EOF its going away without an end; one that wraps
+// ErrBroken ends the whole server.
 func (s *Server) Serve(st Stream, client []byte, from netip.Addr) error {
 	defer st.Close()
 	ses, n, err := s.enter(client, from)
@@ -213,8 +239,7 @@ func (s *Server) take(ses *ferry.Session, m []byte, more <-chan []byte) error {
 		break
 	}
 	if err != nil && !errors.Is(err, ferry.ErrClient) {
-		s.broken = true
-		return err
+		return s.fail(err)
 	}
 	return errors.Join(s.commit(), err)
 }
@@ -226,9 +251,11 @@ func (s *Server) answer(st Stream, ses *ferry.Session) (done bool, err error) {
 		list := ses.Answers()
 		var give []byte
 		if len(list) == 0 {
-			give, done, err = ses.Give()
+			if give, done, err = ses.Give(); err != nil {
+				err = s.fail(err)
+			}
 		}
-		s.broken = s.broken || err != nil
+		s.counts.answered(list, give)
 		s.mu.Unlock()
 		if err != nil {
 			return false, err

@@ -189,8 +189,8 @@ func TestPlacesOfANetwork(t *testing.T) {
 		for _, c := range list[1:] {
 			c.end()
 		}
-		if len(x.s.networks) != 0 || x.s.sessions != 0 {
-			t.Errorf("%d sessions of %d networks are left", x.s.sessions, len(x.s.networks))
+		if len(x.s.networks) != 0 || x.s.counts.Sessions != 0 {
+			t.Errorf("%d sessions of %d networks are left", x.s.counts.Sessions, len(x.s.networks))
 		}
 	})
 }
@@ -232,8 +232,8 @@ func TestSessionsThatEndBadly(t *testing.T) {
 			t.Error("what was kept before is not there")
 		}
 		c.end()
-		if x.s.sessions != 0 {
-			t.Errorf("%d places are not free", x.s.sessions)
+		if x.s.counts.Sessions != 0 {
+			t.Errorf("%d places are not free", x.s.counts.Sessions)
 		}
 	})
 }

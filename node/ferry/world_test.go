@@ -43,7 +43,9 @@ func open(t testing.TB, db Database, limits ferry.Limits) *shore {
 // client is a client's end of a session.
 type client struct {
 	t      testing.TB
+	ferry  []byte // its peer id
 	conn   net.Conn
+	send   func(msg []byte) error
 	nonce  [32]byte
 	bytes  int           // that came
 	came   chan []byte   // closed when the server has closed
@@ -55,7 +57,11 @@ type client struct {
 func (x *shore) visit(from netip.Addr) *client {
 	x.t.Helper()
 	here, there := net.Pipe()
-	c := &client{t: x.t, conn: here, came: make(chan []byte, 4_096), served: make(chan error, 1), gone: make(chan struct{})}
+	c := &client{t: x.t, ferry: ferryID, conn: here, came: make(chan []byte, 4_096), served: make(chan error, 1), gone: make(chan struct{})}
+	c.send = func(msg []byte) error {
+		_, err := here.Write(p2p.Frame(msg))
+		return err
+	}
 	go func() {
 		c.served <- x.s.Serve(there, clientID, from)
 		close(c.gone)
@@ -71,21 +77,38 @@ func (x *shore) visit(from netip.Addr) *client {
 			c.came <- m
 		}
 	}()
-	if m := c.next(); m != nil {
-		h, err := ferry.ParseHello(m[1:])
-		must(x.t, err)
-		c.nonce = h.Nonce
-	}
+	c.hello()
 	return c
 }
 
+// hello takes the ferry's, unless the session has ended already.
+func (c *client) hello() {
+	c.t.Helper()
+	if m := c.next(); m != nil {
+		h, err := ferry.ParseHello(m[1:])
+		must(c.t, err)
+		c.nonce = h.Nonce
+	}
+}
+
 // next is the next message of the ferry, or nil at the end.
-func (c *client) next() []byte { return <-c.came }
+func (c *client) next() []byte {
+	c.t.Helper()
+	select {
+	case m := <-c.came:
+		return m
+	case <-time.After(deadline):
+		c.t.Fatal("the ferry says nothing")
+	}
+	return nil
+}
+
+// deadline is how long a test waits for what is to come.
+const deadline = 30 * time.Second
 
 func (c *client) say(msg []byte) {
 	c.t.Helper()
-	_, err := c.conn.Write(p2p.Frame(msg))
-	must(c.t, err)
+	must(c.t, c.send(msg))
 }
 
 // ask says something and returns the body of the answer, which is to be of a type.
@@ -112,7 +135,7 @@ func (c *client) put(d ferry.Deposit) ferry.Outcome {
 // fetch opens a mailbox and fetches all that is in it.
 func (c *client) fetch(m *epoch.Mailbox) (got [][]byte) {
 	c.t.Helper()
-	sig, err := m.SignGet(c.nonce, ferryID)
+	sig, err := m.SignGet(c.nonce, c.ferry)
 	must(c.t, err)
 	door := ferry.Door{Write: m.WriteKey(), Read: m.ReadKey(), Get: ferry.Signature(sig)}
 	if n, err := ferry.ParseOpened(c.ask(ferry.OpenMessage([]ferry.Door{door}), ferry.TypeOpened)); err != nil || n != 1 {

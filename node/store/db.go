@@ -118,7 +118,7 @@ func makeDir(dir string) error {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("store: make folder: %w", err)
 		}
-		if err := syncDir(filepath.Dir(dir)); err != nil {
+		if err := SyncFolder(filepath.Dir(dir)); err != nil {
 			return err
 		}
 	}
@@ -160,7 +160,7 @@ func (d *DB) ensure(dir string) error {
 	if err := os.Rename(tmp, db); err != nil {
 		return fmt.Errorf("store: name the database: %w", err)
 	}
-	return syncDir(dir)
+	return SyncFolder(dir)
 }
 
 // build makes a new database at path and then the mark.
@@ -188,7 +188,7 @@ func (d *DB) build(dir, path string) error {
 	if err := d.disconnect(true); err != nil {
 		return err
 	}
-	if err := syncDir(dir); err != nil {
+	if err := SyncFolder(dir); err != nil {
 		return err
 	}
 	return d.mark.settle(1)

@@ -28,8 +28,9 @@ func lock(f *os.File) error {
 	}
 }
 
-// syncDir makes created and renamed names of dir durable.
-func syncDir(dir string) error {
+// SyncFolder makes the names of files in a folder durable that were made, renamed or
+// removed.
+func SyncFolder(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("store: sync folder: %w", err)

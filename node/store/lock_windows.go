@@ -23,5 +23,5 @@ func lock(f *os.File) error {
 	return nil
 }
 
-// syncDir does nothing: NTFS journals names, and a folder cannot be flushed.
-func syncDir(string) error { return nil }
+// SyncFolder does nothing: NTFS journals names, and a folder cannot be flushed.
+func SyncFolder(string) error { return nil }
