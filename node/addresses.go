@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/palabre-app/palabre/node/api"
+	"github.com/palabre-app/palabre/node/p2p"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/engine"
 )
@@ -46,6 +47,9 @@ func connect(n *Node, a api.ConnectArgs) (*groupState, any, error) {
 // off: IDs change, addresses are dialled.
 func dialable(s string) (string, bool) {
 	s, _, _ = strings.Cut(strings.TrimSpace(s), "/p2p/")
+	if p2p.OnionAddr(s) {
+		return s, true
+	}
 	a, ok := parseAddress(s)
 	if !ok || a.port == 0 || a.ip.IsUnspecified() || a.ip.IsMulticast() {
 		return "", false
@@ -57,7 +61,7 @@ func dialable(s string) (string, bool) {
 // dialled, or could if it ran.
 func (n *Node) linkAddrs(g *groupState) []string {
 	addrs := g.own
-	if len(addrs) == 0 {
+	if len(addrs) == 0 && n.cfg.Proxy == "" {
 		addrs = expand(n.listen(g, g.record.Port), interfaceIPs())
 	}
 	return spread(addrs, protocol.MaxLinkAddresses)
@@ -70,7 +74,7 @@ func (n *Node) readyAddrs() []string {
 	for _, g := range n.sortedGroups() {
 		addrs = append(addrs, g.own...)
 	}
-	if len(n.groups) == 0 {
+	if len(n.groups) == 0 && n.cfg.Proxy == "" {
 		addrs = append(addrs, expand(n.listen(nil, n.reserved), interfaceIPs())...)
 	}
 	return addrs

@@ -102,8 +102,8 @@ func (n *Node) visitDue() {
 func (n *Node) call(g *groupState, c *carrier) {
 	g.carriers.busy, c.next = true, n.now()+visitAlone // unless it is over before
 	n.closing.Go(func() {
-		ctx, cancel := context.WithTimeout(n.dialCtx, dialTimeout)
-		v, err := p2p.VisitFerry(ctx, c.addr, "")
+		ctx, cancel := context.WithTimeout(n.dialCtx, n.dialTimeout())
+		v, err := p2p.VisitFerry(ctx, c.addr, n.cfg.Proxy)
 		cancel()
 		n.post(func() {
 			switch {

@@ -11,8 +11,14 @@ import (
 	"github.com/palabre-app/palabre/protocol/wire"
 )
 
-// dialTimeout is for one address: a handshake and a proof over a slow line.
-const dialTimeout = 20 * time.Second
+// dialTimeout is for one address: a handshake and a proof over a slow line. Through a
+// proxy circuits are made first.
+func (n *Node) dialTimeout() time.Duration {
+	if n.cfg.Proxy != "" {
+		return 90 * time.Second
+	}
+	return 20 * time.Second
+}
 
 // dialDue starts the dials whose time has come.
 func (n *Node) dialDue() {
@@ -34,7 +40,7 @@ func (n *Node) dial(g *groupState, p *place) {
 		var link p2p.LinkID
 		worked, err := "", p2p.ErrSelf
 		for _, a := range addrs {
-			ctx, cancel := context.WithTimeout(n.dialCtx, dialTimeout)
+			ctx, cancel := context.WithTimeout(n.dialCtx, n.dialTimeout())
 			var this error
 			link, this = host.Dial(ctx, a)
 			cancel()

@@ -83,7 +83,7 @@ func (n *Node) openHost(g *groupState) error {
 	generation := g.hostGeneration + 1
 	s := &signer{}
 	s.gate.Store(g.gate)
-	cfg := p2p.Config{Keys: gateKeys(g.gate), Signer: s,
+	cfg := p2p.Config{Keys: gateKeys(g.gate), Signer: s, Proxy: n.cfg.Proxy,
 		OnEvent: func(ev p2p.Event) { n.post(func() { n.onNetwork(g, generation, ev) }) }}
 	if g.engine.Joined() {
 		cfg.Listen = n.listen(g, g.record.Port)

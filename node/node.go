@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/palabre-app/palabre/node/api"
+	"github.com/palabre-app/palabre/node/p2p"
 	"github.com/palabre-app/palabre/node/store"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/engine"
@@ -37,6 +38,10 @@ type Config struct {
 	// the first group's, and the others listen on their own. Empty: all
 	// interfaces, QUIC and TCP.
 	Listen []string
+	// Proxy is the address of a SOCKS5 proxy, an IP address and a port, through which
+	// everything is dialled then: see p2p.Config. Nothing is listened on but what
+	// Listen names, which must be TCP on loopback, and no address is told to anybody.
+	Proxy string
 	// Offline opens the profile for single commands: Run is refused.
 	Offline bool
 }
@@ -99,6 +104,9 @@ func Open(cfg Config) (*Node, error) {
 		if _, ok := parseAddress(a); !ok {
 			return nil, code(api.CodeInvalidAddress)
 		}
+	}
+	if p2p.CheckProxy(cfg.Proxy) != nil {
+		return nil, code(api.CodeInvalidProxy)
 	}
 	db, err := openProfile(cfg.Dir, cfg.Passphrase)
 	if err != nil {

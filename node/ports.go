@@ -82,7 +82,7 @@ func withPort(addrs []string, port uint16) []string {
 // another group of this profile has taken the port that he fixed.
 func (n *Node) listen(g *groupState, port uint16) []string {
 	given := n.cfg.Listen
-	if len(given) == 0 {
+	if len(given) == 0 && n.cfg.Proxy == "" {
 		given = everywhere()
 	}
 	out := withPort(given, port)

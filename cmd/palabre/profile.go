@@ -50,7 +50,8 @@ type ready struct {
 
 func (f *face) runCommand() *cobra.Command {
 	var listen []string
-	c := f.command("run [--listen MULTIADDR]...", "help.run", nil, func([]string) error {
+	var proxy string
+	c := f.command("run [--listen MULTIADDR]... [--proxy HOST:PORT]", "help.run", nil, func([]string) error {
 		dir, err := f.dir()
 		if err != nil {
 			return err
@@ -64,7 +65,7 @@ func (f *face) runCommand() *cobra.Command {
 		if err := f.profileThere(dir); err != nil {
 			return err
 		}
-		n, err := f.openNode(node.Config{Dir: dir, Listen: listen})
+		n, err := f.openNode(node.Config{Dir: dir, Listen: listen, Proxy: proxy})
 		if err != nil {
 			return err
 		}
@@ -83,6 +84,7 @@ func (f *face) runCommand() *cobra.Command {
 		return errors.Join(err, n.Close())
 	})
 	c.Flags().StringArrayVar(&listen, "listen", nil, f.flag("listen"))
+	c.Flags().StringVar(&proxy, "proxy", "", f.flag("proxy"))
 	return c
 }
 

@@ -43,6 +43,19 @@ func newSocks(s string) (*socks, error) {
 	return &socks{netip.AddrPortFrom(ip, at.Port())}, nil
 }
 
+// CheckProxy says whether Config.Proxy takes s.
+func CheckProxy(s string) error {
+	_, err := newSocks(s)
+	return err
+}
+
+// OnionAddr says whether s is the address of an onion service, which is dialled
+// through a proxy alone.
+func OnionAddr(s string) bool {
+	a, err := parseAddr(s)
+	return err == nil && isOnion(a)
+}
+
 // carries says whether a can be dialled, before anything is.
 func (p *socks) carries(a ma.Multiaddr) error {
 	switch {
