@@ -164,10 +164,12 @@ func (e *Engine) noteRequest(d identity.DeviceID, x epoch.RequestItem) {
 		return
 	}
 	asks := asking{x.Newest, map[protocol.EpochID]bool{}}
-	for _, s := range e.keptEpochs() {
-		if id := s.header.ID(); s.accepted && e.given(s, d) && !e.descends(x.Newest, id) && !s.keys.HasChain(d) &&
-			(x.Lost == protocol.EpochID{} || e.descends(id, x.Lost) || e.descends(x.Lost, id)) {
-			asks.lacks[id] = true
+	for _, s := range e.byGen {
+		id, held := s.header.ID(), s.accepted && s.keys != nil
+		switch {
+		case s.erased, !e.given(s, d), e.descends(x.Newest, id), held && s.keys.HasChain(d):
+		case x.Lost == protocol.EpochID{} && held, e.descends(id, x.Lost), e.descends(x.Lost, id):
+			asks.lacks[id] = true // of what is not held here yet it may come to be
 		}
 	}
 	if before := e.repair.asked[d]; before.newest == asks.newest {

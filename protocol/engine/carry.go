@@ -68,14 +68,14 @@ func (e *Engine) untold(s *epochState) bool {
 	return false
 }
 
-// carryIfDue has an organiser's device tell in the sending epoch what was told in
-// others beside it: up to a minute later, unless others did meanwhile. Where such an
-// operation takes the sending epoch away, it is told in it at once: others go on
-// sending there until they hear of it.
+// carryIfDue has a device tell in the sending epoch what was told in others beside it:
+// up to a minute later, unless others did meanwhile, organisers' devices first. Where
+// such an operation takes the sending epoch away, an organiser's tells it in it at once:
+// others go on sending there until they hear of it.
 func (e *Engine) carryIfDue() (bool, error) {
 	c := &e.carrying
-	waits := e.sending == (protocol.EpochID{})
-	if e.frozen || e.asOrganiser() != nil {
+	waits, organises := e.sending == (protocol.EpochID{}), e.asOrganiser() == nil
+	if e.frozen || !organises && (waits || !e.isBoxed() || !e.epochs[e.sending].header.Core.Inline()) {
 		c.due = 0 // or it would be woken for in vain
 		return false, nil
 	}
@@ -98,7 +98,9 @@ func (e *Engine) carryIfDue() (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		c.due = e.now + Time(wait)
+		if c.due = e.now + Time(wait); !organises {
+			c.due = e.now + issueWait/2 + Time(wait/2)
+		}
 	case e.now >= c.due:
 		c.due = 0
 		return true, e.sealOps(in)
