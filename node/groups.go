@@ -42,6 +42,7 @@ type groupState struct {
 	own            []string            // where the host can be dialled
 	closing        bool                // the last host still has its sockets
 	reopen         bool                // the host is of the wrong kind now
+	renewAt        engine.Time         // when it makes way for one with another peer ID
 
 	carriers carriers
 	book     book

@@ -77,6 +77,10 @@ func (n *Node) tendHosts() (did bool) {
 	return did
 }
 
+// renewEvery is about how long a host has one peer ID. The moment is drawn, so that
+// devices do not change at one hour, which would be a signal and a storm.
+const renewEvery = engine.Time(24 * 3600 * 1000)
+
 // openHost starts the group's host with a fresh peer ID: a listening one for a
 // member, one that only dials for somebody who has not joined yet.
 func (n *Node) openHost(g *groupState) error {
@@ -101,6 +105,7 @@ func (n *Node) openHost(g *groupState) error {
 		return err
 	}
 	g.host, g.signer, g.hostGeneration, g.listening = host, s, generation, cfg.Listen
+	g.renewAt = n.now() + around(renewEvery)
 	g.book.restart(n.now())
 	for _, a := range g.worked {
 		g.book.add(n.now(), []string{a}, true)

@@ -193,6 +193,9 @@ func (n *Node) tick() {
 		if g.wake != 0 && now >= g.wake && now >= g.retryAt {
 			n.step(g, engine.Tick{})
 		}
+		if g.host != nil && now >= g.renewAt {
+			g.reopen = true
+		}
 	}
 	if at := n.clock(); at.Sub(n.looked) >= maxSleep || at.Before(n.looked) {
 		n.looked = at
@@ -214,6 +217,9 @@ func (n *Node) sleep() time.Duration {
 		}
 		if g.retryAt > now {
 			until(g.retryAt)
+		}
+		if g.host != nil {
+			until(g.renewAt)
 		}
 		if g.dials() {
 			until(g.book.due())
