@@ -3,6 +3,7 @@ package engine
 import (
 	"slices"
 
+	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 )
 
@@ -25,6 +26,28 @@ type lineage struct {
 	justified map[protocol.EpochID]bool
 	dates     map[protocol.EpochID]int64
 	next      *outlook
+	out       map[*epochState][]identity.DeviceID
+}
+
+// outOf lists, by epoch, the devices that were to be boxed in it and are out by now,
+// where there are any.
+func (l *lineage) outOf(e *Engine) map[*epochState][]identity.DeviceID {
+	if l.out == nil {
+		l.out = map[*epochState][]identity.DeviceID{}
+		now := e.log.Resolve().Boxed()
+		for _, s := range e.byGen {
+			r, ok := e.log.At(s.header.Core.GovHeads)
+			if !ok {
+				continue
+			}
+			for _, d := range r.Boxed() {
+				if _, in := slices.BinarySearchFunc(now, d, compareDevices); !in {
+					l.out[s] = append(l.out[s], d)
+				}
+			}
+		}
+	}
+	return l.out
 }
 
 // outlook is what follows from the epochs for the next one, in a sending epoch.
@@ -62,7 +85,7 @@ func (e *Engine) lines() *lineage {
 }
 
 // justified is the rule that keeps one issuer from moving everybody at will:
-// for each epoch that it builds on the epoch leaves somebody out, takes an operating
+// for each epoch that it builds on the epoch leaves somebody out, also one who was back since, takes an operating
 // device in, answers a heal, or is an organiser's after an author's, where that one
 // does not; or the period is over. What is said later takes no reason away. The epoch that was chosen last stays justified.
 func (e *Engine) justified(s *epochState) bool {
@@ -213,6 +236,9 @@ func (e *Engine) addsTo(s, base *epochState) bool {
 	then, ok := e.log.At(s.header.Core.GovHeads)
 	if !ok {
 		return false
+	}
+	if before, ok := e.log.At(base.header.Core.GovHeads); ok && outAgain(before, then) {
+		return true
 	}
 	line := e.ancestors(base)
 	for _, h := range s.header.Core.Heals {

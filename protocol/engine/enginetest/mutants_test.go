@@ -21,6 +21,19 @@ var (
 type mutant struct{ test, name, file, old, new string }
 
 var mutants = []mutant{
+	// Spec 75 section 8, and what headers are kept for (spec 35, 46 section 9).
+	{"TestClosedFerry", "a closed ferry is asked", "ferries.go", "case h.Closed:", "case false:"},
+	{"TestJoinThroughAFerry/by_itself", "a card at each visit", "meeting.go", "len(m.there)+len(m.known) > 0", "len(m.there) > 0"},
+	{"TestJoinThroughAFerry/by_itself", "the Welcome waits for the next visit", "meeting.go", "\t\te.bringWelcomes(l)\n", ""},
+	{"TestJoinThroughAFerry/by_itself", "asked at each visit", "meeting.go", "!e.carrierOf(l).asked", "true"},
+	{"TestJoinThroughAFerry/by_itself", "a Welcome is offered for ever", "meeting.go", "ok && k.Counter == 0", "ok && k.Counter >= 0"},
+	{"TestJoinThroughAFerry/by_itself", "used links are looked after", "meeting.go", "v.Used >= l.Uses", "false"},
+	{"TestJoinThroughAFerry/by_itself", "what lies there is fetched again", "meeting.go", "m.known, m.there = c.met.in(id), ", "m.known, m.there = nil, "},
+	{"TestJoinThroughAFerry/by_itself", "the link names no ferry", "invite.go", "ferries[:min(len(ferries), protocol.MaxLinkFerries)]", "nil"},
+	{"TestHeadersOutliveKeys/standard", "readers forget headers with their keys", "erase.go", "keep := days(e.byRisk(headerDays, headerDaysRisk))", "keep := Time(0)"},
+	{"TestHeadersOutliveKeys/high_risk", "headers stay as long as in any group", "erase.go", "keep := days(e.byRisk(headerDays, headerDaysRisk))", "keep := days(headerDays)"},
+	{"TestStaleHeadsWhileAllWait/many_at_once", "nothing to compare with while all wait", "lineage.go", "\tif !ok {\n\t\treturn last\n\t}\n\tif _, boxed", "\tif !ok {\n\t\treturn last\n\t}\n\tif !e.covers(last) && e.covers(s) {\n\t\treturn nil\n\t}\n\tif _, boxed"},
+	{"TestOutAfterBeingBack/after_new_keys", "keys that were handed to who was back are used again", "choose.go", " && !e.wasBack(s)", ""},
 	// Spec 46 sections 4 and 5.
 	{"TestSeedsReachTheOrganisers/high_risk", "no new seed for other organisers", "seeds.go", "if !same && own.told != (protocol.EpochID{}) {", "if false {"},
 	{"TestSeedsReachTheOrganisers/high_risk", "who is stopped keeps the seeds", "seeds.go", "if !operates && e.seedsFor.operated {", "if false {"},
@@ -109,7 +122,7 @@ var mutants = []mutant{
 	{"TestApartForWeeks", "nobody asks for what it lost", "asked.go", "err := e.tellOrganisersIn(p, e.requestFrom(p.header.ID(), s.header.ID())); err", "err := error(nil); err"},
 	{"TestApartForWeeks", "who asks does not tell its new keys", "asked.go", "if err := e.tellKeysIn(p); err != nil {", "if err := error(nil); err != nil {"},
 	{"TestApartForWeeks", "catching up does not bring requests", "held.go", "protocol.KindChunk, protocol.KindInbox:", "protocol.KindChunk:"},
-	{"TestApartForWeeks", "all that was given is handed over", "asked.go", "(x.Lost == protocol.EpochID{} || e.descends(id, x.Lost) || e.descends(x.Lost, id))", "true"},
+	{"TestApartForWeeks", "all that was given is handed over", "asked.go", "case x.Lost == protocol.EpochID{} && held, e.descends(id, x.Lost), e.descends(x.Lost, id):", "default:"},
 	{"TestApartForWeeks", "what can be opened is not asked for", "asked.go", "s.keys != nil && !e.hasGap(s)", "s.keys != nil"},
 	{"TestApartForWeeks", "who was brought across says nothing", "bridge.go", "e.tellAcross(used, s), e.tellAcross(s, used)", "e.tellAcross(used, nil)"},
 	{"TestApartForWeeks", "what others handed over is handed over again, if it was asked for", "served.go", "!e.descends(x.Epoch, id) && !e.repair.asked[d].lacks[id]", "!e.descends(x.Epoch, id)"},
