@@ -86,22 +86,18 @@ func (e *Engine) override() (best *epochState, out []identity.MemberID) {
 	return best, out
 }
 
-// outside lists the owners of the devices that may hold an epoch and are out.
+// outside lists the owners of the devices that may hold an epoch and are out, and who
+// was back since and is out again.
 func (e *Engine) outside(s *epochState) ([]identity.MemberID, bool) {
 	devices, ok := e.log.Uncovered(s.header.Core.GovHeads)
 	if !ok {
 		return nil, false
 	}
-	var people []identity.MemberID
+	people := e.wasBack(s)
 	for _, d := range devices {
-		if m, known := e.log.Resolve().MemberOfCert(d); known {
-			people = append(people, m)
-		} else {
-			people = append(people, identity.MemberID(d)) // nobody's any more; still somebody who reads
-		}
+		people = append(people, e.ownerOf(d))
 	}
-	slices.SortFunc(people, func(a, b identity.MemberID) int { return slices.Compare(a[:], b[:]) })
-	return slices.Compact(people), true
+	return sortPeople(people), true
 }
 
 // PostNow is Post for an alert that does not wait for the keys to be renewed: it is

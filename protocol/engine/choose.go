@@ -1,9 +1,6 @@
 package engine
 
 import (
-	"slices"
-
-	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/group"
 )
@@ -99,52 +96,7 @@ func (e *Engine) descends(from, to protocol.EpochID) bool {
 // tell, so it is not.
 func (e *Engine) covers(s *epochState) bool {
 	out, ok := e.log.Uncovered(s.header.Core.GovHeads)
-	return ok && len(out) == 0 && !e.wasBack(s)
-}
-
-// outAgain says whether somebody was given back between two times and is out at the later
-// one.
-func outAgain(then, now *group.Roster) bool {
-	before := then.Decisions()
-	return slices.ContainsFunc(now.Decisions(), func(d group.Decided) bool {
-		back, ok := d.Decision.(group.Reinstate)
-		if !ok || slices.ContainsFunc(before, func(b group.Decided) bool { return b.ID == d.ID }) {
-			return false
-		}
-		m, in := now.Member(back.Target)
-		return !in || m.Suspended
-	})
-}
-
-// wasBack says whether somebody who is out was in the group between the heads of an
-// epoch and now: whoever is back is handed the keys from while he was not. That shows
-// by a decision that gave him back, or by an epoch that knew all that this one knew and
-// was for him.
-func (e *Engine) wasBack(s *epochState) bool {
-	then, ok := e.log.At(s.header.Core.GovHeads)
-	if !ok {
-		return true
-	}
-	now := e.log.Resolve()
-	if then == now {
-		return false
-	}
-	if outAgain(then, now) {
-		return true
-	}
-	boxed := then.Boxed()
-	for x, out := range e.lines().outOf(e) {
-		if x == s || !slices.ContainsFunc(out, func(d identity.DeviceID) bool {
-			_, had := slices.BinarySearchFunc(boxed, d, compareDevices)
-			return !had
-		}) {
-			continue
-		}
-		if more, err := e.log.Between(x.header.Core.GovHeads, s.header.Core.GovHeads); err == nil && len(more) == 0 {
-			return true
-		}
-	}
-	return false
+	return ok && len(out) == 0 && len(e.wasBack(s)) == 0
 }
 
 // isExact audits the boxes of a small group's epoch once its keys are known:

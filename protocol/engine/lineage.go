@@ -237,7 +237,7 @@ func (e *Engine) addsTo(s, base *epochState) bool {
 	if !ok {
 		return false
 	}
-	if before, ok := e.log.At(base.header.Core.GovHeads); ok && outAgain(before, then) {
+	if before, ok := e.log.At(base.header.Core.GovHeads); ok && len(outAgain(before, then)) > 0 {
 		return true
 	}
 	line := e.ancestors(base)

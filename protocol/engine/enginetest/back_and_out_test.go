@@ -1,8 +1,10 @@
 package enginetest
 
 import (
+	"slices"
 	"testing"
 
+	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol/engine"
 )
 
@@ -55,5 +57,30 @@ func outAfterBeingBack(t *testing.T, between engine.Time) {
 		if n.Engine.Waiting() {
 			t.Errorf("%s waits", n.Name)
 		}
+	}
+}
+
+// Whoever sends an alert before the new keys are there is told of who was back.
+func TestAlertNamesWhoWasBack(t *testing.T) {
+	w, ana, ben, cam := organised(t)
+	dia := w.Add("Dia")
+	l, err := ana.Invite(engine.InviteParams{AutoApprove: true})
+	must(t, err)
+	must(t, dia.Join(l))
+	must(t, w.Run(engine.Seconds(90)))
+	must(t, ana.Suspend(cam))
+	must(t, w.Run(engine.Seconds(90)))
+	p, err := ana.Reinstate(cam)
+	must(t, err)
+	must(t, w.Run(engine.Seconds(5)))
+	_, err = ben.Vote(p.ID.String())
+	must(t, err)
+	must(t, w.Run(engine.Seconds(300)))
+	p, err = ana.Expel(cam)
+	must(t, err)
+	must(t, w.Run(engine.Seconds(5)))
+	carry(t, dia, lonely(t, w, ben, func() error { _, err := ben.Vote(p.ID.String()); return err }))
+	if r, waits := dia.Engine.Readers(); !waits || !slices.Equal(r.Removed, []identity.MemberID{cam.member}) {
+		t.Errorf("it waits: %t; an alert would tell that %v can read it", waits, r.Removed)
 	}
 }

@@ -33,7 +33,8 @@ var mutants = []mutant{
 	{"TestHeadersOutliveKeys/standard", "readers forget headers with their keys", "erase.go", "keep := days(e.byRisk(headerDays, headerDaysRisk))", "keep := Time(0)"},
 	{"TestHeadersOutliveKeys/high_risk", "headers stay as long as in any group", "erase.go", "keep := days(e.byRisk(headerDays, headerDaysRisk))", "keep := days(headerDays)"},
 	{"TestStaleHeadsWhileAllWait/many_at_once", "nothing to compare with while all wait", "lineage.go", "\tif !ok {\n\t\treturn last\n\t}\n\tif _, boxed", "\tif !ok {\n\t\treturn last\n\t}\n\tif !e.covers(last) && e.covers(s) {\n\t\treturn nil\n\t}\n\tif _, boxed"},
-	{"TestOutAfterBeingBack/after_new_keys", "keys that were handed to who was back are used again", "choose.go", " && !e.wasBack(s)", ""},
+	{"TestOutAfterBeingBack/after_new_keys", "keys that were handed to who was back are used again", "choose.go", " && len(e.wasBack(s)) == 0", ""},
+	{"TestAlertNamesWhoWasBack", "an alert names none of those who were back", "alerts.go", "people := e.wasBack(s)", "var people []identity.MemberID"},
 	// Spec 46 sections 4 and 5.
 	{"TestSeedsReachTheOrganisers/high_risk", "no new seed for other organisers", "seeds.go", "if !same && own.told != (protocol.EpochID{}) {", "if false {"},
 	{"TestSeedsReachTheOrganisers/high_risk", "who is stopped keeps the seeds", "seeds.go", "if !operates && e.seedsFor.operated {", "if false {"},
@@ -108,7 +109,7 @@ var mutants = []mutant{
 	// Alerts (group keys section 4.5).
 	{"TestAlertIsSentNow", "more readers than was said", "alerts.go", "case len(out) > readers:", "case len(out) > readers+9:"},
 	{"TestAlertIsSentNow", "anything goes out", "alerts.go", "case n.Urgency != feed.Alert:", "case false:"},
-	{"TestAlertIsSentNow", "readers are not counted", "alerts.go", "people = append(people, m)", "_ = m"},
+	{"TestAlertIsSentNow", "readers are not counted", "alerts.go", "people = append(people, e.ownerOf(d))", "_ = d"},
 	{"TestAlertIsSentNow", "what was sent waits on", "alerts.go", "e.drafts = slices.DeleteFunc(e.drafts, func(d draft) bool { return d.Number == w.Number })", ""},
 	{"TestAlertReachesWhoComesLater", "a link under the old keys is not a member's", "gate.go", "if s == first || e.counts(s)", "if e.counts(s)"},
 	{"TestAlertWaitsByDefault", "against the policy", "alerts.go", "case !e.policy().AlertOverride:", "case false:"},
