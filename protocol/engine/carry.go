@@ -69,7 +69,7 @@ func (e *Engine) untold(s *epochState) bool {
 }
 
 // carryIfDue has a device tell in the sending epoch what was told in others beside it:
-// up to a minute later, unless others did meanwhile, organisers' devices first. Where
+// up to a minute later, a reader's not before half of it, unless others did. Where
 // such an operation takes the sending epoch away, an organiser's tells it in it at once:
 // others go on sending there until they hear of it.
 func (e *Engine) carryIfDue() (bool, error) {
