@@ -34,11 +34,13 @@ type rescueLink struct {
 	newest protocol.EpochID  // whose header came first; zero: none did
 }
 
-// rescued is the ReBox that was sealed for a device last.
+// rescued is what was done for a device that came with a rescue key: the ReBox that was
+// sealed for it last, and which of its keys this device told the others.
 type rescued struct {
-	epoch  protocol.EpochID // the sending epoch then
-	key    protocol.KEMPublic
-	frames []protocol.Frame
+	epoch   protocol.EpochID // the sending epoch then
+	key     protocol.KEMPublic
+	frames  []protocol.Frame
+	carried uint64 // counter of the newest of those keys
 }
 
 // opened says whether it is sure that a device has won the secrets of an epoch:
@@ -59,7 +61,7 @@ func (e *Engine) opened(s *epochState, d identity.DeviceID) bool {
 		}
 	}
 	return slices.ContainsFunc(newer, func(k group.DeviceKeys) bool {
-		return k.Counter > 0 && (!s.header.Core.Inline() || e.held.hasItem(s.header.ID(), k.ID, false))
+		return k.Counter > e.rescued[d].carried && (!s.header.Core.Inline() || e.held.hasItem(s.header.ID(), k.ID, false))
 	})
 }
 
@@ -219,8 +221,9 @@ func (e *Engine) reboxFor(d identity.DeviceID) []protocol.Frame {
 	if !ok || e.sending == (protocol.EpochID{}) {
 		return nil
 	}
-	if r, ok := e.rescued[d]; ok && r.epoch == e.sending && r.key == key.KEM {
-		return r.frames
+	was := e.rescued[d]
+	if was.epoch == e.sending && was.key == key.KEM {
+		return was.frames
 	}
 	r, err := e.handOverEpochs(d)
 	if err != nil {
@@ -230,7 +233,7 @@ func (e *Engine) reboxFor(d identity.DeviceID) []protocol.Frame {
 	if err != nil {
 		return nil
 	}
-	e.rescued[d] = rescued{epoch: e.sending, key: key.KEM, frames: frames}
+	e.rescued[d] = rescued{e.sending, key.KEM, frames, was.carried}
 	return frames
 }
 
@@ -330,6 +333,11 @@ func (e *Engine) takeFromRescued(d identity.DeviceID, f protocol.Frame, size int
 	v, err := e.takeRescued(f, size)
 	if v != protocol.Accept || err != nil || f.Kind == protocol.KindOp && !e.log.Has(protocol.OpID(f.ID(e.id))) {
 		return v
+	}
+	if k, ok := e.ring.Newest(d); ok && isKey && f.Device == d {
+		r := e.rescued[d]
+		r.carried = k.Counter
+		e.rescued[d] = r
 	}
 	tell := e.tellKey
 	if f.Kind == protocol.KindOp {

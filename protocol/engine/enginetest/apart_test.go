@@ -49,3 +49,34 @@ func TestApartAtHighRisk(t *testing.T) {
 		})
 	}
 }
+
+// A phone that was apart for so long that all know only keys that it erased tells its new
+// ones on its rescue link, and is handed the epoch under them on the next one: that they
+// were told to all is no sign that it could open anything.
+func TestComesBackWithNewKeys(t *testing.T) {
+	w, ana, ben, cam := organised(t)
+	for _, n := range []*Node{ana, ben} {
+		n.policy(t, func(p *group.Policy) { p.HighRisk = true })
+		must(t, w.Run(engine.Seconds(60)))
+	}
+	dia := w.Add("Dia")
+	link, err := ana.Invite(engine.InviteParams{Uses: 1, AutoApprove: true})
+	must(t, err)
+	must(t, dia.Join(link))
+	must(t, w.Run(engine.Seconds(600)))
+	w.part([]*Node{ana, ben}, []*Node{cam, dia}) // Cam renews the keys for both
+	w.pass(t, 11)
+	must(t, ana.Post("pour Dia", "Corps.", 20*daySeconds))
+	must(t, w.Run(engine.Seconds(60)))
+	clear(w.cuts)
+	w.part([]*Node{cam}, []*Node{ana, ben, dia})
+	w.part([]*Node{ben}, []*Node{dia})
+	dia.still = dia.Now() // it gives and takes, and dials nobody again for a minute
+	must(t, w.Run(engine.Seconds(60)))
+	dia.sees(t, false, "pour Dia")
+	_, err = ana.Invite(engine.InviteParams{Uses: 1}) // whom she lets in is looked at anew
+	must(t, err)
+	dia.start()
+	must(t, w.Run(engine.Seconds(60)))
+	dia.sees(t, true, "pour Dia")
+}
