@@ -98,6 +98,7 @@ type Engine struct {
 	ferries   map[Peer]*ferryLink
 	carriers  map[string]*carrier // by the peer ids of ferries
 	wants     map[protocol.EnvelopeID]*want
+	wantsDue  Time // none of them is due before; 0: none at all
 	refused   map[protocol.EnvelopeID]bool
 	planned   plans
 	repair    repair

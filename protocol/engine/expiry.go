@@ -169,11 +169,7 @@ func (e *Engine) wake() Time {
 	if e.join != nil {
 		return 0
 	}
-	for _, w := range e.wants {
-		if w.asked != 0 {
-			earlier(w.until)
-		}
-	}
+	earlier(e.wantsDue)
 	for _, l := range e.ferries {
 		earlier(l.heard + ferryPatience)
 	}

@@ -174,10 +174,13 @@ func (e *Engine) tendFerries() error {
 			e.endFerry(l)
 			continue
 		}
-		if !l.greeted || l.done || len(l.offered) > 0 || l.run != nil {
+		if !l.greeted || l.done || len(l.offered) > 0 {
 			continue
 		}
-		e.askFerry(l)
+		e.askFerry(l) // also while it is compared: what comes first is what matters most
+		if l.run != nil {
+			continue
+		}
 		if err := e.bring(l); err != nil {
 			return err
 		}

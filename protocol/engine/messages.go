@@ -37,13 +37,17 @@ type draft struct {
 // applyMessage opens a message and takes its content in. Nothing changes, and
 // no key is used up, before everything about it was checked.
 func (e *Engine) applyMessage(f protocol.Frame, n *entry) (protocol.Verdict, error) {
-	if v, err := e.checkSigned(f); v != protocol.Accept || err != nil {
-		return v, err
-	}
 	s := e.epochs[n.epoch]
-	if !s.accepted {
-		return protocol.Accept, errUnjudged // nothing is shown under keys that are pending
+	if _, known := e.devicePublic(f.Device); !known {
+		return protocol.Accept, errUnjudged
 	}
+	if !s.accepted { // nothing is shown under keys that are pending
+		if v, err := e.checkSigned(f); v != protocol.Accept || err != nil {
+			return v, err
+		}
+		return protocol.Accept, errUnjudged
+	}
+	// Open looks at the signature before anything that an honest device may do.
 	opened, err := s.keys.Open(e.id, f, e.devicePublic)
 	switch {
 	case errors.Is(err, epoch.ErrReplay):

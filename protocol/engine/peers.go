@@ -27,10 +27,9 @@ const (
 
 // Bounds of a peer's messages and of what is kept for it.
 const (
-	maxIDs         = 1_024 // in one message
-	maxMailboxes   = 8     // asked for on one link
-	maxOutstanding = 256   // envelopes asked for and not yet given, per link
-	maxQueued      = 65_536
+	maxIDs       = 1_024 // in one message
+	maxMailboxes = 8     // asked for on one link
+	maxQueued    = 65_536
 )
 
 // peer is one link.
@@ -43,6 +42,8 @@ type peer struct {
 	old     bool                         // proven under an epoch that is no longer the sending one
 	until   Time                         // when it is closed; 0: it is not
 	asked   map[protocol.EnvelopeID]bool // asked for and not yet given
+	gave    Time                         // when it gave one last
+	largest int                          // bytes of the largest that it gave lately
 	queue   []protocol.EnvelopeID
 	watch   map[protocol.MailboxID]bool
 	recon   map[[16]byte]*session

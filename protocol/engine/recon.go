@@ -120,7 +120,7 @@ func (e *Engine) reconcile(p *peer, s *epochState) {
 	if p.class != ClassMember || p.old || p.recon[s.tag] != nil {
 		return
 	}
-	run, first, err := recon.NewInitiator(s.recon, recon.DefaultFrame)
+	run, first, err := recon.NewCheck(s.recon, recon.DefaultFrame)
 	if err != nil {
 		panic("engine: " + err.Error())
 	}

@@ -6,8 +6,26 @@ import (
 	"github.com/palabre-app/palabre/protocol"
 )
 
-// wantFor is how long a peer has to give what it announced before another is asked.
-var wantFor = Seconds(10)
+// wantFor is how long a peer may give nothing of what it announced before another is
+// asked, and wantMost how long it has more in all: a slow line gives one after the other.
+var (
+	wantFor  = Seconds(10)
+	wantMost = Seconds(110)
+)
+
+// maxAhead is how many bytes are asked for on one link and not given yet. They take as
+// much room at the holder, who hands them to the line at once: a link with more than
+// 4 MiB waiting is closed there (spec 60 section 6).
+const maxAhead = 7 << 19
+
+// window is how many envelopes are asked for on a link and not given yet: as if all
+// were as large as the largest that came on it lately, or as any is while none has come.
+func (p *peer) window() int {
+	if p.largest == 0 {
+		return maxAhead / protocol.BucketLarge
+	}
+	return maxAhead / p.largest
+}
 
 // maxSources is how many peers are remembered as holders of one envelope.
 const maxSources = 6
@@ -80,7 +98,7 @@ func (e *Engine) askNext(id protocol.EnvelopeID, w *want) {
 // pump sends what is queued for a peer as far as its window allows.
 func (e *Engine) pump(p *peer) {
 	var ids []protocol.EnvelopeID
-	for len(p.queue) > 0 && len(p.asked) < maxOutstanding {
+	for len(p.queue) > 0 && len(p.asked) < p.window() {
 		id := p.queue[0]
 		p.queue = p.queue[1:]
 		w := e.wants[id]
@@ -88,6 +106,9 @@ func (e *Engine) pump(p *peer) {
 			continue
 		}
 		w.until = e.now + wantFor
+		if e.wantsDue == 0 || w.until < e.wantsDue {
+			e.wantsDue = w.until
+		}
 		ids = append(ids, id)
 		p.asked[id] = true
 	}
@@ -97,7 +118,7 @@ func (e *Engine) pump(p *peer) {
 // answered takes note that p gave, or does not have, one envelope.
 func (e *Engine) answered(p *peer, id protocol.EnvelopeID) {
 	delete(p.asked, id)
-	if len(p.asked) < maxOutstanding/2 {
+	if len(p.asked) <= p.window()/2 {
 		e.pump(p)
 	}
 }
@@ -117,9 +138,10 @@ func (e *Engine) onLack(p *peer, ids []protocol.EnvelopeID) {
 // onWant gives what a link of its class may have.
 func (e *Engine) onWant(p *peer, ids []protocol.EnvelopeID) {
 	var lacking []protocol.EnvelopeID
+	ahead := 0
 	for _, id := range ids {
 		entry, ok := e.held.get(id)
-		if !ok || !p.mayHave(entry) {
+		if !ok || !p.mayHave(entry) || ahead >= maxAhead { // reconciliation finds it again
 			lacking = append(lacking, id)
 			continue
 		}
@@ -128,6 +150,7 @@ func (e *Engine) onWant(p *peer, ids []protocol.EnvelopeID) {
 			lacking = append(lacking, id)
 			continue
 		}
+		ahead += len(envelope)
 		e.send(p, msgGive, envelope)
 		if entry.kind == protocol.KindOp && e.held.unsent[id] {
 			p.parted = e.now // only what is heard closes the gate: see parting
@@ -150,9 +173,28 @@ func (p *peer) mayHave(entry entry) bool {
 	return false
 }
 
+// dueAt is when another holder is asked in the place of one that was.
+func (e *Engine) dueAt(w *want) Time {
+	if p := e.peers[w.asked]; p != nil && w.until != 0 {
+		return max(w.until, min(p.gave+wantFor, w.until+wantMost))
+	}
+	return w.until
+}
+
 // dueWants asks others for what was not given in time.
 func (e *Engine) dueWants() {
-	for _, id := range e.sortedWants(func(w *want) bool { return w.asked != 0 && w.until != 0 && e.now >= w.until }) {
+	if e.wantsDue == 0 || e.now < e.wantsDue {
+		return // to look at each want after each input costs more than all else of it
+	}
+	e.wantsDue = 0
+	defer func() {
+		for _, w := range e.wants {
+			if at := e.dueAt(w); w.asked != 0 && at != 0 && (e.wantsDue == 0 || at < e.wantsDue) {
+				e.wantsDue = at
+			}
+		}
+	}()
+	for _, id := range e.sortedWants(func(w *want) bool { return w.asked != 0 && w.until != 0 && e.now >= e.dueAt(w) }) {
 		w := e.wants[id]
 		p := e.peers[w.asked]
 		e.askNext(id, w)

@@ -29,7 +29,7 @@ const (
 const (
 	MaxOpen     = 64              // mailboxes in an open
 	MaxOpens    = 64              // opens in a session
-	MaxWanted   = 1_024           // wanted and not given yet
+	MaxWanted   = 2_048           // wanted and not given yet
 	MaxPending  = 64              // put and not answered yet
 	MaxSet      = 32_768          // envelopes that are compared at once
 	PrefixSize  = 8               // bytes of an id that a want has
