@@ -83,6 +83,7 @@ func (e *Engine) onGive(p *peer, envelope []byte) bool {
 		}
 	}
 	id := protocol.IDOf(envelope)
+	p.left -= len(envelope)
 	p.gave, p.largest = e.now, max(p.largest-p.largest/16, len(envelope))
 	e.answered(p, id)
 	if e.wants[id] == nil {

@@ -158,4 +158,9 @@ func (e *Engine) announce(n entry) {
 		return
 	}
 	e.ready.Announce = append(e.ready.Announce, n.id)
+	for _, p := range e.sortedPeers() { // hints do not go through a carrier's circuit
+		if p.limited && p.class == ClassMember && !p.old {
+			e.sendIDs(p, msgHave, []protocol.EnvelopeID{n.id})
+		}
+	}
 }

@@ -44,6 +44,9 @@ type peer struct {
 	asked   map[protocol.EnvelopeID]bool // asked for and not yet given
 	gave    Time                         // when it gave one last
 	largest int                          // bytes of the largest that it gave lately
+	limited bool                         // a carrier cuts it after so many bytes
+	left    int                          // of a limited one: bytes of envelopes that it may still bring
+	named   map[[16]byte]bool            // epochs of which it was told what matters most
 	queue   []protocol.EnvelopeID
 	watch   map[protocol.MailboxID]bool
 	recon   map[[16]byte]*session
@@ -64,7 +67,7 @@ type peer struct {
 
 func (e *Engine) peerUp(in PeerUp) {
 	p := &peer{id: in.Peer, class: in.Class, tag: in.Tag, dialled: in.Dialled,
-		since: e.now, asked: map[protocol.EnvelopeID]bool{},
+		limited: in.Limited, left: limitedBytes, named: map[[16]byte]bool{}, since: e.now, asked: map[protocol.EnvelopeID]bool{},
 		watch: map[protocol.MailboxID]bool{}, recon: map[[16]byte]*session{}, pages: map[protocol.MailboxID]bool{}}
 	e.peers[in.Peer] = p
 	switch {

@@ -35,6 +35,7 @@ type session struct {
 	set        recon.Set // as it was compared
 	epoch      protocol.EpochID
 	have, need [][32]byte // found so far, oldest first
+	said       [2]int     // how many of them were dealt with before the end
 }
 
 // reconBody is the body of msgRecon.
@@ -120,7 +121,7 @@ func (e *Engine) reconcile(p *peer, s *epochState) {
 	if p.class != ClassMember || p.old || p.recon[s.tag] != nil {
 		return
 	}
-	run, first, err := recon.NewCheck(s.recon, recon.DefaultFrame)
+	run, first, err := recon.NewCheck(s.recon, p.frame())
 	if err != nil {
 		panic("engine: " + err.Error())
 	}
@@ -162,9 +163,12 @@ func (e *Engine) onRecon(p *peer, body []byte) bool {
 		e.send(p, msgNone, wire.Marshal(m.Tag))
 		return true
 	}
-	reply, err := recon.Respond(s.recon, recon.DefaultFrame, m.Message)
+	reply, err := recon.Respond(s.recon, p.frame(), m.Message)
 	if err != nil {
 		return false
+	}
+	if len(reply) > 1 { // something differs
+		e.nameFirst(p, s)
 	}
 	e.sendRecon(p, m.Tag, false, reply)
 	return true
@@ -185,7 +189,10 @@ func (e *Engine) onReconReply(p *peer, m reconBody) bool {
 		p.nextRec = e.now + p.recEach
 	}
 	ses.have, ses.need = append(ses.have, have...), append(ses.need, need...)
-	if !done && err == nil {
+	if p.limited {
+		e.dealWith(p, ses) // it may be cut before the end
+	}
+	if !done && err == nil && !p.full() {
 		e.sendRecon(p, m.Tag, true, next)
 		return true
 	}
@@ -193,12 +200,24 @@ func (e *Engine) onReconReply(p *peer, m reconBody) bool {
 	if done {
 		e.foundThere(ses)
 	}
-	// Newest first: what a person needs to know today is at the end of the days.
-	slices.Reverse(ses.need)
-	slices.Reverse(ses.have)
-	e.onHave(p, asEnvelopeIDs(ses.need))
-	e.sendIDs(p, msgHave, asEnvelopeIDs(ses.have))
+	e.dealWith(p, ses)
 	return true
+}
+
+// dealWith asks for what a session found to be lacking here and tells what is lacking
+// there: the newest first, since what a person needs to know today is at the end of
+// the days, and of what is told that first which matters most.
+func (e *Engine) dealWith(p *peer, ses *session) {
+	need, have := asEnvelopeIDs(ses.need[ses.said[0]:]), asEnvelopeIDs(ses.have[ses.said[1]:])
+	ses.said = [2]int{len(ses.need), len(ses.have)}
+	slices.Reverse(need)
+	slices.Reverse(have)
+	e.onHave(p, need)
+	have = e.urgentFirst(e.epochs[ses.epoch], have)
+	if p.limited {
+		have = have[:min(len(have), maxNamedNewest+1)] // one more than it can bring: so that a new one follows
+	}
+	e.sendIDs(p, msgHave, have)
 }
 
 // foundThere notes which own envelopes the other side of a session holds: they came

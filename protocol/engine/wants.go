@@ -21,6 +21,10 @@ const maxAhead = 7 << 19
 // window is how many envelopes are asked for on a link and not given yet: as if all
 // were as large as the largest that came on it lately, or as any is while none has come.
 func (p *peer) window() int {
+	if p.limited {
+		size := max(p.largest, protocol.BucketSmall)
+		return (max(p.left, 0) + size - 1) / size
+	}
 	if p.largest == 0 {
 		return maxAhead / protocol.BucketLarge
 	}
@@ -95,7 +99,8 @@ func (e *Engine) askNext(id protocol.EnvelopeID, w *want) {
 	}
 }
 
-// pump sends what is queued for a peer as far as its window allows.
+// pump sends what is queued for a peer as far as its window allows. A link that a
+// carrier cuts soon is closed once it can bring no more: a new one can.
 func (e *Engine) pump(p *peer) {
 	var ids []protocol.EnvelopeID
 	for len(p.queue) > 0 && len(p.asked) < p.window() {
@@ -113,6 +118,9 @@ func (e *Engine) pump(p *peer) {
 		p.asked[id] = true
 	}
 	e.sendIDs(p, msgWant, ids)
+	if p.limited && p.left <= 0 && len(p.asked) == 0 && len(p.queue) > 0 {
+		e.ready.Close = append(e.ready.Close, p.id)
+	}
 }
 
 // answered takes note that p gave, or does not have, one envelope.

@@ -151,6 +151,7 @@ func (a *absence) readsAll(t testing.TB) {
 // caught is what catching up cost.
 type caught struct {
 	envelopes, missing, bytes, rounds, visits int
+	circuits, cut                             int // of a carrier that limits them
 	kinds                                     map[string]int
 }
 
@@ -161,8 +162,8 @@ func (c caught) String() string {
 	for _, k := range slices.Sorted(maps.Keys(c.kinds)) {
 		kinds = append(kinds, fmt.Sprintf("%s %d", k, c.kinds[k]))
 	}
-	return fmt.Sprintf("%d envelopes of %d bytes were missing, %d bytes both ways (%.4f), %d rounds, %d visits; bytes: %s",
-		c.envelopes, c.missing, c.bytes, c.ratio(), c.rounds, c.visits, strings.Join(kinds, ", "))
+	return fmt.Sprintf("%d envelopes of %d bytes were missing, %d bytes both ways (%.4f), %d rounds, %d visits, %d circuits of which %d were cut; bytes: %s",
+		c.envelopes, c.missing, c.bytes, c.ratio(), c.rounds, c.visits, c.circuits, c.cut, strings.Join(kinds, ", "))
 }
 
 // direct lets the reader come back with a connection to the author alone, which it dialled.
@@ -170,6 +171,17 @@ func (a *absence) direct(t testing.TB) caught { return a.connected(t, a.reader, 
 
 // dialled is direct, but for that the author dialled.
 func (a *absence) dialled(t testing.TB) caught { return a.connected(t, a.author, a.reader) }
+
+// relayed is direct, but for a carrier in between that cuts each connection after 128 KiB.
+func (a *absence) relayed(t testing.TB) caught {
+	w := a.w
+	w.relayed = true
+	defer func() { w.relayed = false }()
+	was, cut := w.Counts["circuit"], w.Counts["circuit cut"]
+	c := a.connected(t, a.reader, a.author)
+	c.circuits, c.cut = w.Counts["circuit"]-was, w.Counts["circuit cut"]-cut
+	return c
+}
 
 func (a *absence) connected(t testing.TB, dials, other *Node) caught {
 	w := a.w
@@ -182,6 +194,11 @@ func (a *absence) connected(t testing.TB, dials, other *Node) caught {
 	x := watchLine(w, a.reader, lacking)
 	delete(w.cuts, pair{dials, other})
 	must(t, w.Run(engine.Seconds(20)))
+	for range 1_000 { // a circuit follows another after a second
+		if w.relayed && len(a.reader.Engine.Notices(a.reader.Now(), nil, true)) < a.notices {
+			must(t, w.Run(engine.Seconds(10)))
+		}
+	}
 	w.tap, w.committed = nil, nil
 	c := caught{rounds: x.rounds(), kinds: x.bytes, bytes: sum(x.bytes)}
 	c.envelopes, c.missing = a.brought(lacking)
@@ -247,6 +264,20 @@ func TestCatchUp(t *testing.T) {
 	}
 }
 
+// Through a carrier that limits each connection a reader gets all, 50 envelopes on each,
+// none of which it cuts.
+func TestCatchUpThroughCircuits(t *testing.T) {
+	a := away(t, 10, 60)
+	got := a.relayed(t)
+	t.Log(got)
+	if most := got.envelopes/50 + 2; got.circuits > most || got.cut > 0 {
+		t.Errorf("it took more than %d circuits", most)
+	}
+	if got.ratio() > 1.25 {
+		t.Error("that is more bytes than it may cost")
+	}
+}
+
 // BenchmarkCatchUp is the table of spec 70 section 10.
 func BenchmarkCatchUp(b *testing.B) {
 	for range b.N {
@@ -254,11 +285,12 @@ func BenchmarkCatchUp(b *testing.B) {
 		for _, c := range []struct {
 			name string
 			by   func(testing.TB) caught
-		}{{"ferry", a.byFerry}, {"direct", a.direct}, {"dialled", a.dialled}} {
+		}{{"ferry", a.byFerry}, {"direct", a.direct}, {"dialled", a.dialled}, {"relayed", a.relayed}} {
 			got := c.by(b)
 			b.Logf("%s, %d days, %d epochs began: %v", c.name, 10, a.epochs, got)
 			b.ReportMetric(got.ratio(), c.name+"-bytes/missing")
 			b.ReportMetric(float64(got.rounds), c.name+"-rounds")
+			b.ReportMetric(float64(got.circuits), c.name+"-circuits")
 		}
 		s := equals(b, 30, 1_000)
 		b.Logf("nothing missing: %v", s)

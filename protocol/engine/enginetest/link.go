@@ -8,15 +8,19 @@ import (
 	"github.com/palabre-app/palabre/protocol/engine"
 )
 
+// circuitBytes is what a carrier lets through in either direction.
+const circuitBytes = 128 << 10
+
 // link is one proven connection.
 type link struct {
-	w     *World
-	a, b  *Node // a dialled
-	id    engine.Peer
-	class engine.Class
-	up    bool
-	nextA engine.Time // what was sent to a earlier arrives earlier
-	nextB engine.Time
+	w       *World
+	a, b    *Node // a dialled
+	id      engine.Peer
+	class   engine.Class
+	up      bool
+	nextA   engine.Time // what was sent to a earlier arrives earlier
+	nextB   engine.Time
+	carried map[*Node]int // bytes that came from each, if a carrier counts them
 }
 
 // dial connects a to b as the gate would: by the first of a's keys, newest
@@ -59,15 +63,19 @@ func admits(asking, asked *engine.Gate, k engine.GateKey) bool {
 func (w *World) connect(a, b *Node, class engine.Class, tagA, tagB [32]byte) {
 	w.links++
 	l := &link{w: w, a: a, b: b, id: engine.Peer(w.links), class: class, up: true}
+	if w.relayed {
+		l.carried = map[*Node]int{}
+		w.Counts["circuit"]++
+	}
 	a.links = append(a.links, l)
 	b.links = append(b.links, l)
 	w.checkLink(l)
 	if class == engine.ClassCatchUp {
 		w.Counts["catch-up"]++
 	}
-	a.step(engine.PeerUp{Peer: l.id, Class: class, Tag: tagA, Dialled: w.Bug != NobodyAsks})
+	a.step(engine.PeerUp{Peer: l.id, Class: class, Tag: tagA, Dialled: w.Bug != NobodyAsks, Limited: w.relayed})
 	if l.up {
-		b.step(engine.PeerUp{Peer: l.id, Class: class, Tag: tagB})
+		b.step(engine.PeerUp{Peer: l.id, Class: class, Tag: tagB, Limited: w.relayed})
 	}
 }
 
@@ -90,6 +98,14 @@ func (l *link) send(n *Node, data []byte) {
 	if l.w.tap != nil && !l.w.tap(n, to, data) {
 		return
 	}
+	if l.carried != nil {
+		// A length here, what Noise and yamux add below.
+		if l.carried[n] += 4 + len(data) + 18 + 12; l.carried[n] > circuitBytes {
+			l.w.Counts["circuit cut"]++
+			l.w.at(*next, l.end)
+			return
+		}
+	}
 	l.w.at(*next, func() {
 		if !l.up {
 			l.w.Counts["message lost"]++
@@ -102,6 +118,9 @@ func (l *link) send(n *Node, data []byte) {
 // hint announces ids to the other side: late, twice or not at all.
 func (l *link) hint(n *Node, ids []protocol.EnvelopeID) {
 	to, f := l.other(n), l.w.Faults
+	if l.carried != nil {
+		return // gossip does not run over a circuit
+	}
 	if l.w.chance("hint lost", f.HintLoss) {
 		return
 	}

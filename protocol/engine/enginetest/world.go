@@ -62,6 +62,7 @@ type World struct {
 	events    events
 	serial    uint64
 	cuts      map[pair]bool
+	relayed   bool // links that come about go through a carrier that cuts them
 	links     uint64
 	hands     uint64 // links that a scenario made by itself, and devices in nobody's hand
 	posts     []*post
