@@ -83,6 +83,11 @@ func (e *Engine) carryIfDue() (bool, error) {
 		return false, nil
 	}
 	c.at = e.version
+	if organises {
+		if did, err := e.tellAside(); did || err != nil {
+			return did, err
+		}
+	}
 	in := e.epochs[e.sending]
 	if waits {
 		in = e.epochs[e.lastOps]
@@ -104,6 +109,24 @@ func (e *Engine) carryIfDue() (bool, error) {
 	case e.now >= c.due:
 		c.due = 0
 		return true, e.sealOps(in)
+	}
+	return false, nil
+}
+
+// maxToldAside is how many operations are told in an epoch that others may send in.
+const maxToldAside = 16
+
+// tellAside tells at once in epochs beside the sending one what takes them away: whoever
+// was given such an epoch alone goes on sending there to somebody who is out.
+func (e *Engine) tellAside() (bool, error) {
+	for _, s := range e.tipsHeld() {
+		if id := s.header.ID(); id == e.sending || id == e.lastOps || e.covers(s) || !e.untold(s) {
+			continue
+		}
+		ops, err := e.log.Between(s.header.Core.GovHeads, e.log.Heads())
+		if err == nil && len(ops) <= maxToldAside {
+			return true, e.sealOps(s)
+		}
 	}
 	return false, nil
 }
