@@ -103,7 +103,7 @@ func (n *Node) call(g *groupState, c *carrier) {
 	g.carriers.busy, c.next = true, n.now()+visitAlone // unless it is over before
 	n.closing.Go(func() {
 		ctx, cancel := context.WithTimeout(n.dialCtx, n.dialTimeout())
-		v, err := p2p.VisitFerry(ctx, c.addr, n.cfg.Proxy)
+		v, err := p2p.VisitFerry(ctx, c.addr, n.cfg.Proxy, nil)
 		cancel()
 		n.post(func() {
 			switch {

@@ -76,7 +76,7 @@ func leaves(t *testing.T, at string, ticket *[32]byte, letters ...byte) (got []r
 	t.Helper()
 	ctx, stop := context.WithTimeout(context.Background(), patience)
 	defer stop()
-	v, err := p2p.VisitFerry(ctx, at, "")
+	v, err := p2p.VisitFerry(ctx, at, "", nil)
 	must(t, err)
 	defer v.Close()
 	came := make(chan []byte, 64)

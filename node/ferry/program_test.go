@@ -97,7 +97,7 @@ func (x *ship) dial(kind string) (*client, *p2p.Visit, error) {
 	}
 	ctx, stop := context.WithTimeout(context.Background(), deadline)
 	defer stop()
-	v, err := p2p.VisitFerry(ctx, at, "")
+	v, err := p2p.VisitFerry(ctx, at, "", nil)
 	if err != nil {
 		return nil, nil, err
 	}

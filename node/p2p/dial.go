@@ -106,7 +106,7 @@ func (h *Host) reach(ctx context.Context, a ma.Multiaddr) (peer.ID, error) {
 	if isQUIC(a) {
 		return h.quic.reach(ctx, a)
 	}
-	return reachTCP(ctx, h.noise, h.proxy, a)
+	return reachTCP(ctx, h.noise, h.proxy, h.meter.traffic.ofHosts(), a)
 }
 
 // errEnded says that the connection that the swarm gave is no more.

@@ -38,13 +38,23 @@ func isEd25519(p peer.ID) bool {
 	return err == nil && k.Type() == crypto.Ed25519
 }
 
-// meter counts the bytes of all streams. It keeps no peer and no protocol.
-type meter struct{ in, out atomic.Int64 }
+// meter counts the bytes of all streams, and tells the traffic of those of hints. It
+// keeps no peer and no protocol.
+type meter struct {
+	in, out atomic.Int64
+	traffic *Traffic // nil: none
+}
 
-func (m *meter) LogSentMessage(int64)                                   {}
-func (m *meter) LogRecvMessage(int64)                                   {}
-func (m *meter) LogSentMessageStream(n int64, _ protocol.ID, _ peer.ID) { m.out.Add(n) }
-func (m *meter) LogRecvMessageStream(n int64, _ protocol.ID, _ peer.ID) { m.in.Add(n) }
+func (m *meter) LogSentMessage(int64) {}
+func (m *meter) LogRecvMessage(int64) {}
+func (m *meter) LogSentMessageStream(n int64, id protocol.ID, _ peer.ID) {
+	m.out.Add(n)
+	m.traffic.gossip(id, 0, int(n))
+}
+func (m *meter) LogRecvMessageStream(n int64, id protocol.ID, _ peer.ID) {
+	m.in.Add(n)
+	m.traffic.gossip(id, int(n), 0)
+}
 
 func (m *meter) GetBandwidthForPeer(peer.ID) (s metrics.Stats)         { return s }
 func (m *meter) GetBandwidthForProtocol(protocol.ID) (s metrics.Stats) { return s }

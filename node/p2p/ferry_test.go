@@ -87,7 +87,7 @@ func TestVisits(t *testing.T) {
 			x := open(t)
 			var clients [][]byte
 			for range 2 {
-				v, err := VisitFerry(soon(t), x.at(kind), "")
+				v, err := VisitFerry(soon(t), x.at(kind), "", nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -142,13 +142,13 @@ func TestVisitReachesNobodyElse(t *testing.T) {
 	phone := start(t, keys(key("group", Member)), func(_ *Config, b *bounds, _ *node) { b.proof = 100 * time.Millisecond })
 	for _, kind := range kinds {
 		at, _, _ := strings.Cut(x.at(kind), "/p2p/")
-		if _, err := VisitFerry(soon(t), at+"/p2p/"+other.id, ""); err == nil {
+		if _, err := VisitFerry(soon(t), at+"/p2p/"+other.id, "", nil); err == nil {
 			t.Errorf("%s: another ferry was taken for the one that was named", kind)
 		}
 	}
 	// A phone is no ferry, and its gate answers nothing.
 	for _, a := range phone.Addrs() {
-		if _, err := VisitFerry(soon(t), a+"/p2p/"+phone.self.String(), ""); err == nil {
+		if _, err := VisitFerry(soon(t), a+"/p2p/"+phone.self.String(), "", nil); err == nil {
 			t.Errorf("a phone was taken for a ferry at %s", a)
 		}
 	}
@@ -167,7 +167,7 @@ func TestVisitReachesNobodyElse(t *testing.T) {
 // TestFerryCloses: whoever stops a ferry waits for its sessions, and they end.
 func TestFerryCloses(t *testing.T) {
 	x := open(t)
-	v, err := VisitFerry(soon(t), x.at("tcp"), "")
+	v, err := VisitFerry(soon(t), x.at("tcp"), "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestFerryCloses(t *testing.T) {
 	}
 	within(t, ended)
 	within(t, x.over)
-	if _, err := VisitFerry(soon(t), x.at("tcp"), ""); err == nil {
+	if _, err := VisitFerry(soon(t), x.at("tcp"), "", nil); err == nil {
 		t.Error("a closed ferry answers")
 	}
 }

@@ -19,6 +19,7 @@ type Host struct {
 	bounds  bounds
 	signer  Signer
 	onEvent func(Event)
+	sort    func([]byte) Purpose // nil: all is Letters
 	meter   meter
 	net     *gated
 	quic    *byAddress // nil with a proxy
@@ -60,7 +61,7 @@ func newHost(cfg Config, b bounds) (*Host, error) {
 	}
 	h := &Host{
 		proxy: by, bounds: b, signer: cfg.Signer, onEvent: cfg.OnEvent, keys: keys,
-		links: map[LinkID]*link{}, byPeer: map[peer.ID]*link{}, proving: map[peer.ID]chan struct{}{},
+		sort: cfg.Sort, meter: meter{traffic: cfg.Traffic}, links: map[LinkID]*link{}, byPeer: map[peer.ID]*link{}, proving: map[peer.ID]chan struct{}{},
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	if err := h.build(listen); err != nil {
@@ -172,6 +173,19 @@ func (h *Host) link(id LinkID) *link {
 // Counters returns the bytes read and written on all streams since New: gate,
 // links, identify and gossip, without what QUIC, TLS, Noise and IP add.
 func (h *Host) Counters() (in, out int64) { return h.meter.in.Load(), h.meter.out.Load() }
+
+// count tells the traffic of a message of a link.
+func (h *Host) count(message []byte, in bool) {
+	p, n := Letters, frameHead+len(message)
+	if h.sort != nil {
+		p = h.sort(message)
+	}
+	if in {
+		h.meter.traffic.message(p, n, 0)
+	} else {
+		h.meter.traffic.message(p, 0, n)
+	}
+}
 
 // enter registers a call that Close waits for; false once the host is closed.
 func (h *Host) enter() bool {

@@ -140,6 +140,7 @@ func (l *link) write() {
 			}
 			continue
 		}
+		l.host.count(next[frameHead:], false) // before the other side can answer
 		l.stream.SetWriteDeadline(time.Now().Add(l.host.bounds.stall))
 		if _, err := l.stream.Write(next); err != nil {
 			return
@@ -161,6 +162,7 @@ func (l *link) read() {
 		if err != nil {
 			return
 		}
+		l.host.count(data, true)
 		select {
 		case l.arrived <- data:
 		case <-l.gone:

@@ -139,6 +139,12 @@ type Config struct {
 	Keys Keys
 	// Signer may be nil: then nothing is signed and no signature is admitted.
 	Signer Signer
+	// Traffic counts what goes over the host's sockets. It may be nil, and may be that
+	// of other hosts too.
+	Traffic *Traffic
+	// Sort says for which purpose a message of a link is, Letters or Comparing. It must
+	// not keep the slice, and may be called from several goroutines. Nil: Letters.
+	Sort func(message []byte) Purpose
 	// OnEvent receives events, in order for each link, from one goroutine per
 	// link. While it blocks, nothing more is read from that link. It must not
 	// call Close.

@@ -45,7 +45,7 @@ func TestProxyFails(t *testing.T) {
 				if _, err := a.dial(to); err != x.want {
 					t.Errorf("%s: %v, want %v", to, err, x.want)
 				}
-				_, err := VisitFerry(soon(t), to+"/p2p/"+a.self.String(), tor.at())
+				_, err := VisitFerry(soon(t), to+"/p2p/"+a.self.String(), tor.at(), nil)
 				if err == nil || (err == ErrProxy) != (x.want == ErrProxy) || errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("a visit to %s: %v", to, err)
 				}
@@ -59,7 +59,7 @@ func TestProxyFails(t *testing.T) {
 	if _, err := a.dial("/ip4/127.0.0.1/tcp/1"); err != ErrProxy {
 		t.Errorf("nobody is there: %v", err)
 	}
-	if _, err := VisitFerry(soon(t), "/ip4/127.0.0.1/tcp/1/p2p/"+a.self.String(), gone.at()); err != ErrProxy {
+	if _, err := VisitFerry(soon(t), "/ip4/127.0.0.1/tcp/1/p2p/"+a.self.String(), gone.at(), nil); err != ErrProxy {
 		t.Errorf("nobody is there, a visit: %v", err)
 	}
 }
@@ -76,7 +76,7 @@ func TestProxyIsSilent(t *testing.T) {
 			for _, dial := range []func(context.Context) error{
 				func(ctx context.Context) error { _, err := a.Dial(ctx, to); return err },
 				func(ctx context.Context) error {
-					_, err := VisitFerry(ctx, to+"/p2p/"+a.self.String(), tor.at())
+					_, err := VisitFerry(ctx, to+"/p2p/"+a.self.String(), tor.at(), nil)
 					return err
 				},
 			} {

@@ -218,13 +218,13 @@ func TestProxyRefuses(t *testing.T) {
 	if _, err := a.dial(quic); err != ErrNotByProxy {
 		t.Errorf("quic: %v", err)
 	}
-	if _, err := VisitFerry(soon(t), harbour.at("quic"), tor.at()); err != ErrNotByProxy {
+	if _, err := VisitFerry(soon(t), harbour.at("quic"), tor.at(), nil); err != ErrNotByProxy {
 		t.Errorf("a visit by quic: %v", err)
 	}
 	if _, err := direct.dial(hidden); err != ErrNeedsProxy {
 		t.Errorf("onion: %v", err)
 	}
-	if _, err := VisitFerry(soon(t), hidden+"/p2p/"+harbour.id, ""); err != ErrNeedsProxy {
+	if _, err := VisitFerry(soon(t), hidden+"/p2p/"+harbour.id, "", nil); err != ErrNeedsProxy {
 		t.Errorf("a visit to an onion name: %v", err)
 	}
 	for _, bad := range []string{"/onion3/" + onion, hidden + "/tcp/1", "/ip4/127.0.0.1" + hidden, "/onion3/" + onion + ":0", "/onion3/" + onion + ":65536",
@@ -246,7 +246,7 @@ func TestProxyRefuses(t *testing.T) {
 		if _, err := New(Config{Proxy: s, OnEvent: func(Event) {}}); err != errBadProxy {
 			t.Errorf("proxy %q: %v", s, err)
 		}
-		if _, err := VisitFerry(soon(t), harbour.at("tcp"), s); err != errBadProxy {
+		if _, err := VisitFerry(soon(t), harbour.at("tcp"), s, nil); err != errBadProxy {
 			t.Errorf("a visit by proxy %q: %v", s, err)
 		}
 	}
@@ -276,7 +276,7 @@ func TestVisitByProxy(t *testing.T) {
 	udp := udpSockets(t)
 	var clients []string
 	for _, to := range []string{hidden, fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", front.Addr().(*net.TCPAddr).Port), hidden} {
-		v, err := VisitFerry(soon(t), to+"/p2p/"+x.id, tor.at())
+		v, err := VisitFerry(soon(t), to+"/p2p/"+x.id, tor.at(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -313,7 +313,7 @@ func TestVisitByProxy(t *testing.T) {
 		t.Errorf("%d udp sockets", n)
 	}
 	// Whoever answers at an onion name must have the name of the ferry too.
-	if _, err := VisitFerry(soon(t), hidden+"/p2p/"+start(t, Keys{}).self.String(), tor.at()); err == nil {
+	if _, err := VisitFerry(soon(t), hidden+"/p2p/"+start(t, Keys{}).self.String(), tor.at(), nil); err == nil {
 		t.Error("somebody else was visited")
 	}
 }

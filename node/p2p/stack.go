@@ -7,7 +7,6 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/event"
-	"github.com/libp2p/go-libp2p/core/metrics"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
@@ -52,7 +51,7 @@ type stack struct {
 
 // newStack makes one that listens nowhere. What it opened is in closers, also when
 // it fails.
-func newStack(sk crypto.PrivKey, d door, resources network.ResourceManager, m metrics.Reporter, by *socks) (*stack, error) {
+func newStack(sk crypto.PrivKey, d door, resources network.ResourceManager, m *meter, by *socks) (*stack, error) {
 	k := &stack{closers: []io.Closer{resources}}
 	if err := quicSettings(); err != nil {
 		return k, err
@@ -79,7 +78,7 @@ func newStack(sk crypto.PrivKey, d door, resources network.ResourceManager, m me
 		var token quic.TokenGeneratorKey
 		rand.Read(reset[:])
 		rand.Read(token[:])
-		if reuse, err = quicreuse.NewConnManager(reset, token); err != nil {
+		if reuse, err = quicreuse.NewConnManager(reset, token, countUDP(m.traffic.ofHosts())); err != nil {
 			return k, fmt.Errorf("p2p: prepare quic: %w", err)
 		}
 		k.closers = append(k.closers, closer(reuse.Close)) // sockets after the swarm
@@ -106,7 +105,7 @@ func newStack(sk crypto.PrivKey, d door, resources network.ResourceManager, m me
 		k.quic = &byAddress{Transport: q, ready: map[peer.ID]tpt.CapableConn{}}
 		transports = append(transports, k.quic)
 	}
-	t, err := newTCP(sk, d, resources, by, &k.noise)
+	t, err := newTCP(sk, d, resources, by, m.traffic.ofHosts(), &k.noise)
 	if err != nil {
 		return k, err
 	}
@@ -120,16 +119,17 @@ func newStack(sk crypto.PrivKey, d door, resources network.ResourceManager, m me
 
 // newTCP makes a TCP transport, which dials through the proxy if there is one, and
 // its Noise.
-func newTCP(sk crypto.PrivKey, d door, resources network.ResourceManager, by *socks, n **noise.Transport) (tpt.Transport, error) {
+func newTCP(sk crypto.PrivKey, d door, resources network.ResourceManager, by *socks, count *tally, n **noise.Transport) (tpt.Transport, error) {
 	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
 	var err error
 	if *n, err = noise.New(noise.ID, sk, muxers); err != nil {
 		return nil, fmt.Errorf("p2p: prepare noise: %w", err)
 	}
-	up, err := upgrader.New([]sec.SecureTransport{*n}, muxers, nil, resources, d)
+	plain, err := upgrader.New([]sec.SecureTransport{*n}, muxers, nil, resources, d)
 	if err != nil {
 		return nil, fmt.Errorf("p2p: prepare tcp: %w", err)
 	}
+	up := countTCP(plain, count)
 	// Without port reuse: two hosts that dial each other at the same moment from
 	// their listening ports would share one TCP connection, with two diallers.
 	t, err := tcp.NewTCPTransport(up, resources, nil, tcp.DisableReuseport())

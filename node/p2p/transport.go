@@ -102,11 +102,12 @@ func (t *byAddress) Close() error {
 // reachTCP learns the ID behind a TCP address by a Noise handshake of its own:
 // libp2p's TCP dialler insists on knowing the ID first. The ID is not yet
 // trusted, the real connection proves it again.
-func reachTCP(ctx context.Context, n *noise.Transport, by *socks, a ma.Multiaddr) (peer.ID, error) {
+func reachTCP(ctx context.Context, n *noise.Transport, by *socks, count *tally, a ma.Multiaddr) (peer.ID, error) {
 	c, err := by.dial(ctx, a)
 	if err != nil {
 		return "", err
 	}
+	c = count.conn(c, false)
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
 	if err := msmux.SelectProtoOrFail(string(noise.ID), c); err != nil {

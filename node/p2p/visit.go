@@ -27,6 +27,7 @@ import (
 type Visit struct {
 	conn   tpt.CapableConn
 	stream network.MuxedStream
+	count  *tally
 	server peer.ID
 	client peer.ID
 	reuse  *quicreuse.ConnManager // nil over TCP
@@ -69,10 +70,11 @@ func parseFerryAddr(s string) (ma.Multiaddr, peer.ID, error) {
 
 // VisitFerry connects to a ferry, and to nobody else who answers at its address,
 // directly or through a proxy as in Config.Proxy, each visit by a circuit of its own.
-// It blocks until the ferry's stream is open or ctx ends. Then call Start. Errors:
+// It blocks until the ferry's stream is open or ctx ends. Then call Start. Traffic, which
+// may be nil, counts the visit as Carriers. Errors:
 // ErrNotByProxy and ErrNeedsProxy before anything is sent; ErrProxy; ctx.Err(); else
 // the ferry does not answer there.
-func VisitFerry(ctx context.Context, addr, proxy string) (*Visit, error) {
+func VisitFerry(ctx context.Context, addr, proxy string, traffic *Traffic) (*Visit, error) {
 	a, id, err := parseFerryAddr(addr)
 	if err != nil {
 		return nil, err
@@ -88,7 +90,7 @@ func VisitFerry(ctx context.Context, addr, proxy string) (*Visit, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Visit{server: id, wake: make(chan struct{}, 1), gone: make(chan struct{})}
+	v := &Visit{server: id, count: traffic.ofVisits(), wake: make(chan struct{}, 1), gone: make(chan struct{})}
 	if v.client, err = peer.IDFromPrivateKey(sk); err != nil {
 		return nil, err
 	}
@@ -135,7 +137,7 @@ func (v *Visit) transport(sk crypto.PrivKey, overQUIC bool, by *socks) (tpt.Tran
 	resources := &network.NullResourceManager{}
 	if !overQUIC {
 		var n *noise.Transport
-		return newTCP(sk, door{}, resources, by, &n)
+		return newTCP(sk, door{}, resources, by, v.count, &n)
 	}
 	if err := quicSettings(); err != nil {
 		return nil, err
@@ -145,7 +147,7 @@ func (v *Visit) transport(sk crypto.PrivKey, overQUIC bool, by *socks) (tpt.Tran
 	rand.Read(reset[:])
 	rand.Read(token[:])
 	var err error
-	if v.reuse, err = quicreuse.NewConnManager(reset, token); err != nil {
+	if v.reuse, err = quicreuse.NewConnManager(reset, token, countUDP(v.count)); err != nil {
 		return nil, err
 	}
 	return quictransport.NewTransport(sk, v.reuse, nil, door{}, resources)
