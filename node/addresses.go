@@ -39,6 +39,7 @@ func connect(n *Node, a api.ConnectArgs) (*groupState, any, error) {
 	}
 	for _, g := range n.groups {
 		g.book.add(n.now(), []string{addr}, true)
+		g.poll.soon(n.now(), visitSoon, true)
 	}
 	return nil, api.Done{Done: true}, nil
 }

@@ -89,7 +89,7 @@ func around(t engine.Time) engine.Time { return t*4/5 + upTo(t*2/5) }
 func (n *Node) visitDue() {
 	for _, g := range n.sortedGroups() {
 		g.carriers.sync(n.now(), g.engine.Ferries())
-		if !g.dials() {
+		if !g.dials() || g.road != standing {
 			continue
 		}
 		if at := g.carriers.due(); at != 0 && at <= n.now() {
@@ -103,13 +103,14 @@ func (n *Node) call(g *groupState, c *carrier) {
 	g.carriers.busy, c.next = true, n.now()+visitAlone // unless it is over before
 	n.closing.Go(func() {
 		ctx, cancel := context.WithTimeout(n.dialCtx, n.dialTimeout())
-		v, err := p2p.VisitFerry(ctx, c.addr, n.cfg.Proxy, nil)
+		v, err := p2p.VisitFerry(ctx, c.addr, n.cfg.Proxy, &n.data.traffic)
 		cancel()
 		n.post(func() {
 			switch {
 			case err != nil:
 				g.carriers.busy = false
 				c.failed(n.now())
+				n.pollWent(g, false)
 			case n.groups[g.id] != g || !g.dials():
 				g.carriers.busy = false
 				v.Close()
@@ -152,6 +153,7 @@ func (n *Node) arrived(g *groupState, c *carrier, v *p2p.Visit) {
 func (n *Node) visitOver(g *groupState, c *carrier) {
 	now, heard := n.now(), g.carriers.heard
 	n.endVisit(g)
+	defer n.pollWent(g, heard)
 	switch {
 	case !heard:
 		c.failed(now)

@@ -15,6 +15,9 @@ type command func(n *Node, ctx context.Context, args json.RawMessage) (any, erro
 var commands = map[string]command{
 	api.CommandStatus:      reading(status),
 	api.CommandConnect:     changing(connect),
+	api.CommandData:        reading(dataUse),
+	api.CommandDataSet:     changing(setData),
+	api.CommandFetch:       changing(fetch),
 	api.CommandGroupCreate: changing(createGroup),
 	api.CommandInvite:      changing(invite),
 	api.CommandJoin:        join,
@@ -105,7 +108,8 @@ func (n *Node) Do(ctx context.Context, name string, args json.RawMessage) (any, 
 }
 
 func status(n *Node, _ api.NoArgs) (any, error) {
-	s := api.Status{Running: n.online, Groups: []api.GroupStatus{}}
+	data := n.dataView()
+	s := api.Status{Running: n.online, Groups: []api.GroupStatus{}, Saver: n.online && n.cfg.Saver, Data: &data}
 	for _, g := range n.sortedGroups() {
 		st := g.engine.Status()
 		s.Peers += st.Peers

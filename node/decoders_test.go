@@ -89,6 +89,8 @@ var decoders = map[string]string{
 	"protocol/engine.Engine.loadSelf":      "row: own keys",
 	"protocol/engine.Engine.load":          "row: where the own chains stand",
 	"node.Node.load":                       "row: the profile's own records",
+	"node.data.load":                       "row: the cap of the own data",
+	"node.parseUse":                        "node.FuzzUse",
 }
 
 // handMade are decoders that do not go through package wire.

@@ -26,6 +26,10 @@ func (n *Node) dialDue() {
 		if !g.dials() {
 			continue
 		}
+		if g.road != standing {
+			n.pollDue(g)
+			continue
+		}
 		for _, p := range g.book.next(n.now()) {
 			n.dial(g, p)
 		}
@@ -35,7 +39,9 @@ func (n *Node) dialDue() {
 // dial tries the addresses of a place in turn, beside the owner's goroutine.
 func (n *Node) dial(g *groupState, p *place) {
 	host, generation, own := g.host, g.hostGeneration, g.own
-	addrs := slices.DeleteFunc(slices.Clone(p.addrs), func(a string) bool { return slices.Contains(own, a) })
+	addrs := slices.DeleteFunc(slices.Clone(p.addrs), func(a string) bool {
+		return slices.Contains(own, a) || g.road != standing && costly(a)
+	})
 	n.closing.Go(func() {
 		var link p2p.LinkID
 		worked, err := "", p2p.ErrSelf
@@ -72,8 +78,10 @@ func (n *Node) dialled(g *groupState, p *place, link p2p.LinkID, addr string, er
 		}
 	case errors.Is(err, p2p.ErrSelf):
 		g.book.isSelf(p)
+		n.pollWent(g, false)
 	default:
 		g.book.failed(n.now(), p, n.longestPause(g))
+		n.pollWent(g, false)
 	}
 }
 

@@ -46,6 +46,8 @@ type groupState struct {
 
 	carriers carriers
 	book     book
+	poll     poll
+	road     road     // of the host that is open
 	worked   []string // addresses that worked, newest first
 
 	// After a failure the group is not tried before retryAt; pause grows.
@@ -95,6 +97,9 @@ func (n *Node) load() error {
 		return nil
 	})
 	if err != nil {
+		return err
+	}
+	if err := n.data.load(own); err != nil {
 		return err
 	}
 	records := map[protocol.GroupID]groupRecord{}

@@ -60,6 +60,10 @@ func (g *groupState) dials() bool {
 // says whether the engines were given something.
 func (n *Node) tendHosts() (did bool) {
 	for _, g := range n.sortedGroups() {
+		if g.host != nil && g.road != n.road(g) {
+			g.reopen = g.reopen || g.road == standing || n.road(g) == standing
+			g.road = n.road(g)
+		}
 		if g.reopen {
 			g.reopen = false
 			n.closeHost(g)
@@ -87,9 +91,10 @@ func (n *Node) openHost(g *groupState) error {
 	generation := g.hostGeneration + 1
 	s := &signer{}
 	s.gate.Store(g.gate)
-	cfg := p2p.Config{Keys: gateKeys(g.gate), Signer: s, Proxy: n.cfg.Proxy,
+	cfg := p2p.Config{Keys: gateKeys(g.gate), Signer: s, Proxy: n.cfg.Proxy, Traffic: &n.data.traffic, Sort: purposeOf,
 		OnEvent: func(ev p2p.Event) { n.post(func() { n.onNetwork(g, generation, ev) }) }}
-	if g.engine.Joined() {
+	g.road = n.road(g)
+	if g.engine.Joined() && g.road == standing {
 		cfg.Listen = n.listen(g, g.record.Port)
 	}
 	host, err := p2p.New(cfg)
@@ -116,6 +121,7 @@ func (n *Node) openHost(g *groupState) error {
 	g.book.add(n.now(), g.engine.LinkAddresses(), true)
 	g.book.sync(n.now(), g.engine.PeerAddresses())
 	g.carriers.soon(n.now(), visitFirst)
+	g.poll.soon(n.now(), visitFirst, false)
 	n.tellAddrs(g)
 	return nil
 }
@@ -155,6 +161,7 @@ func (n *Node) closeHost(g *groupState) {
 		return
 	}
 	n.endVisit(g)
+	g.poll.on = false
 	links := g.links
 	g.host, g.signer, g.own, g.listening, g.links = nil, nil, nil, nil, map[p2p.LinkID]bool{}
 	g.hostGeneration++
@@ -181,14 +188,17 @@ func (n *Node) onNetwork(g *groupState, generation int, ev p2p.Event) {
 		g.links[ev.Link] = true
 		n.step(g, engine.PeerUp{Peer: engine.Peer(ev.Link), Class: engine.Class(ev.Class), Tag: ev.Tag, Dialled: ev.Dialled})
 		n.linkUp(g, ev.Link)
+		n.pollUp(g, ev)
 	case p2p.LinkDown:
 		if g.links[ev.Link] {
 			delete(g.links, ev.Link)
 			g.book.down(n.now(), ev.Link)
 			n.step(g, engine.PeerDown{Peer: engine.Peer(ev.Link)})
+			n.pollDown(g)
 		}
 	case p2p.Message:
 		if g.links[ev.Link] {
+			g.poll.told(n.now())
 			n.step(g, engine.Received{Peer: engine.Peer(ev.Link), Data: ev.Data})
 		}
 	case p2p.Hints:

@@ -161,6 +161,9 @@ func (n *Node) runBatch(batch []job) error {
 		}
 		r.group.retryAt = 0 // a person asked: worth a try whatever failed before
 		r.group.carriers.soon(n.now(), visitSoon)
+		if r.err == nil {
+			r.group.poll.soon(n.now(), visitSoon, true)
+		}
 	}
 	n.settle()
 	if n.settled != nil && !slices.ContainsFunc(batch, func(j job) bool { return j.read != nil }) {
@@ -221,9 +224,13 @@ func (n *Node) sleep() time.Duration {
 		if g.host != nil {
 			until(g.renewAt)
 		}
-		if g.dials() {
+		switch {
+		case !g.dials():
+		case g.road == standing:
 			until(g.book.due())
 			until(g.carriers.due())
+		default:
+			until(n.pollAt(g))
 		}
 	}
 	return sleep

@@ -42,6 +42,9 @@ type Config struct {
 	// everything is dialled then: see p2p.Config. Nothing is listened on but what
 	// Listen names, which must be TCP on loopback, and no address is told to anybody.
 	Proxy string
+	// Saver spends little data: no group listens or keeps links, and each makes one short
+	// visit every now and then (spec 90 section 9).
+	Saver bool
 	// Offline opens the profile for single commands: Run is refused.
 	Offline bool
 }
@@ -76,6 +79,7 @@ type Node struct {
 	groups   map[protocol.GroupID]*groupState
 	given    []string              // addresses from connect
 	reserved uint16                // port of the next group
+	data     data                  // what the network cost, and may
 	visits   uint64                // to letter carriers, so far
 	lost     map[*groupState]error // groups whose changes of this batch are gone, and why
 	fatal    error                 // the store can not be used any more
@@ -149,6 +153,10 @@ func (n *Node) Run(ctx context.Context, ready func(addrs []string)) error {
 		}
 	}
 	n.closing.Wait()
+	if n.fatal == nil {
+		n.data.count(n.clock())
+		n.saveData(n.clock())
+	}
 	return problem(err)
 }
 

@@ -81,6 +81,9 @@ func withPort(addrs []string, port uint16) []string {
 // listen returns where a group listens: on port where the user said 0, and where
 // another group of this profile has taken the port that he fixed.
 func (n *Node) listen(g *groupState, port uint16) []string {
+	if n.cfg.Saver {
+		return nil
+	}
 	given := n.cfg.Listen
 	if len(given) == 0 && n.cfg.Proxy == "" {
 		given = everywhere()

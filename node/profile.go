@@ -24,10 +24,11 @@ const suffixNew = ".new"
 
 // Tables of the profile's own records, in the zero space of the store (spec 80).
 const (
-	tableProfile engine.Table = 1 // "name", "port"
+	tableProfile engine.Table = 1 // "name", "port", "cap"
 	tableGroups  engine.Table = 2 // group id -> groupRecord
 	tableWorked  engine.Table = 3 // group id -> the last addresses that worked
 	tableGiven   engine.Table = 4 // address given by hand -> nothing
+	tableUse     engine.Table = 5 // day -> bytes on that day, by purpose
 )
 
 var (

@@ -12,6 +12,8 @@ import (
 // settle brings everything to rest after a batch: what the engines did becomes
 // durable and leaves, hosts open and close, dials start.
 func (n *Node) settle() {
+	n.countData()
+	n.endPolls()
 	for again := true; again && n.fatal == nil; {
 		for _, g := range n.sortedGroups() {
 			n.commit(g)
@@ -78,6 +80,7 @@ func (n *Node) lose(g *groupState, err error) {
 	for id := range g.links {
 		g.host.CloseLink(id)
 	}
+	g.poll.on = false
 	clear(g.links)
 	if v := g.carriers.visit; v != nil {
 		v.Close()
@@ -112,6 +115,7 @@ func (n *Node) carryOut(g *groupState, r *engine.Ready) {
 				}
 				continue
 			}
+			g.poll.told(n.now())
 			// A link that is behind is closed by the host; whoever is behind it
 			// reconciles on the next one.
 			_ = g.host.Send(p2p.LinkID(m.Peer), m.Data)

@@ -102,11 +102,23 @@ func (n *Node) notify(g *groupState, ev engine.Event, told bool) {
 		return
 	}
 	out := api.Event{Event: string(ev.Kind), Group: g.id.String(), ID: ev.ID, Own: ev.Own, Told: told}
-	n.watchMu.Lock()
-	defer n.watchMu.Unlock()
-	if ev.Kind == engine.EventAuthority && len(n.watchers) > 0 {
+	if ev.Kind == engine.EventAuthority && n.watched() {
 		g.tell(&out)
 	}
+	n.broadcast(out)
+}
+
+// watched says whether somebody watches.
+func (n *Node) watched() bool {
+	n.watchMu.Lock()
+	defer n.watchMu.Unlock()
+	return len(n.watchers) > 0
+}
+
+// broadcast tells all watchers.
+func (n *Node) broadcast(out api.Event) {
+	n.watchMu.Lock()
+	defer n.watchMu.Unlock()
 	for w := range n.watchers {
 		select {
 		case w.events <- out:

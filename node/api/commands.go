@@ -6,6 +6,9 @@ import "encoding/json"
 const (
 	CommandStatus      = "status"       // no arguments, Status
 	CommandConnect     = "connect"      // ConnectArgs, Done
+	CommandData        = "data"         // no arguments, Data
+	CommandDataSet     = "data.set"     // DataSetArgs, Data
+	CommandFetch       = "fetch"        // no arguments, Done
 	CommandGroupCreate = "group.create" // GroupCreateArgs, GroupCreated
 	CommandInvite      = "invite"       // InviteArgs, Invite
 	CommandJoin        = "join"         // JoinArgs, Joined
@@ -49,6 +52,9 @@ const (
 var arguments = map[string]func() any{
 	CommandStatus:      func() any { return new(NoArgs) },
 	CommandConnect:     func() any { return new(ConnectArgs) },
+	CommandData:        func() any { return new(NoArgs) },
+	CommandDataSet:     func() any { return new(DataSetArgs) },
+	CommandFetch:       func() any { return new(NoArgs) },
 	CommandGroupCreate: func() any { return new(GroupCreateArgs) },
 	CommandInvite:      func() any { return new(InviteArgs) },
 	CommandJoin:        func() any { return new(JoinArgs) },
@@ -118,6 +124,8 @@ type Status struct {
 	Running bool          `json:"running"` // false: the profile was opened without a network
 	Peers   int           `json:"peers"`   // devices connected now, over all groups
 	Groups  []GroupStatus `json:"groups"`
+	Saver   bool          `json:"saver,omitempty"` // it was told to spend little data
+	Data    *Data         `json:"data,omitempty"`  // what the network cost
 }
 
 // GroupStatus is how one group stands on this device.
@@ -191,4 +199,7 @@ const (
 
 	EventAuthority = "authority" // an act or proposal got, changed or lost its effect: see Change
 	EventAlarm     = "alarm"     // see GroupStatus.Alarm
+
+	EventDataLow     = "data_low"     // of today's cap 80 in 100 are used; once a day
+	EventDataReached = "data_reached" // all of it is: see Data.Reached
 )

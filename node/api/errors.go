@@ -144,6 +144,7 @@ const (
 	CodeRecoveryWordsNeeded = "recovery_words_needed" // and nobody sits at a terminal
 	CodeRecoveryFile        = "recovery_file"         // cannot be made, or is there already
 	CodePolicyBounds        = "policy_bounds"
+	CodeDataBounds          = "data_bounds"       // of the cap of a day
 	CodeInvalidProxy        = "invalid_proxy"     // not the address of a proxy
 	CodeInvalidCarrier      = "invalid_carrier"   // not the address of a letter carrier
 	CodeTooManyCarriers     = "too_many_carriers" // more than a group can name
@@ -179,7 +180,7 @@ func Codes() []string {
 		CodeUnknownRole, CodeUnknownPosting,
 		CodeNotAnOrganiser, CodeOperatingDevice, CodeSuspended, CodeOrganiserLeaves, CodeNotOpen, CodeImpossibleDecision, CodeAlreadySuspended,
 		CodeNotSuspended, CodeNotYourself, CodeNoVoice, CodeDevicesBounds, CodeOneSuspension,
-		CodeGivenBack, CodeNoRecovery, CodeRecoveryWords, CodeRecoveryWordsNeeded, CodeRecoveryFile, CodePolicyBounds, CodeInvalidProxy, CodeInvalidCarrier, CodeTooManyCarriers,
+		CodeGivenBack, CodeNoRecovery, CodeRecoveryWords, CodeRecoveryWordsNeeded, CodeRecoveryFile, CodePolicyBounds, CodeDataBounds, CodeInvalidProxy, CodeInvalidCarrier, CodeTooManyCarriers,
 		CodeChainCopied, CodeNoAlarm, CodeAlarm, CodeAlertsWait, CodeNotAnAlert, CodeMoreReaders, CodeNoKeysYet,
 	}
 }

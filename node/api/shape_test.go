@@ -69,6 +69,7 @@ func constants(t *testing.T, file, prefix string) map[string]string {
 
 // The field names are what other programs read.
 func TestFieldNamesAreStable(t *testing.T) {
+	const nothing = `{"letters":{"in":0,"out":0},"comparing":{"in":0,"out":0},"carriers":{"in":0,"out":0},"connections":{"in":0,"out":0}}`
 	meeting := &Meeting{Start: "s", End: "e", TZ: "z", Place: "p"}
 	for want, v := range map[string]any{
 		`{"running":false,"peers":0,"groups":[]}`:                          Status{Groups: []GroupStatus{}},
@@ -92,6 +93,10 @@ func TestFieldNamesAreStable(t *testing.T) {
 		`{"id":"","member":"","self":true,"operating":true,"removed":true,"added":"a"}`: Device{Self: true, Operating: true, Removed: true, Added: "a"},
 		`{"id":"","member":""}`: Device{},
 		`{"posting":"","period_days":0,"keep_days":0,"history":"","high_risk":false,"alerts_while_renewing":false,"carriers":[]}`: Policy{Carriers: []string{}},
+		`{"running":true,"peers":0,"groups":[],"saver":true,"data":{"today":` + nothing + `,"month":` + nothing + `,"cap_bytes":5,"low":true,"reached":true,"until":"u"}}`: Status{Running: true,
+			Groups: []GroupStatus{}, Saver: true, Data: &Data{CapBytes: 5, Low: true, Reached: true, Until: "u"}},
+		`{"letters":{"in":1,"out":2},"comparing":{"in":3,"out":4},"carriers":{"in":5,"out":6},"connections":{"in":7,"out":8}}`: DataUse{DataVolume{1, 2}, DataVolume{3, 4}, DataVolume{5, 6}, DataVolume{7, 8}},
+		`{"cap_bytes":0}`: DataSetArgs{},
 		`{"address":"a"}`: CarrierStatus{Address: "a"},
 		`{"address":"a","answered":"t","unreached":true,"faults":2}`: CarrierStatus{"a", "t", true, 2},
 		`{"group":"g","member":"m"}`:                                 MemberArgs{"g", "m"},
