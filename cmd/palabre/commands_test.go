@@ -19,6 +19,9 @@ func answers() map[string]any {
 	return map[string]any{
 		api.CommandStatus:      api.Status{Groups: []api.GroupStatus{}},
 		api.CommandConnect:     api.Done{Done: true},
+		api.CommandData:        api.Data{Until: "2026-12-01T00:00:00Z"},
+		api.CommandDataSet:     api.Data{CapBytes: 20_000_000, Until: "2026-12-01T00:00:00Z"},
+		api.CommandFetch:       api.Done{Done: true},
 		api.CommandGroupCreate: api.GroupCreated{Group: "aabbcc"},
 		api.CommandInvite:      api.Invite{Link: "palabre://join#abc"},
 		api.CommandJoin:        api.Joined{Group: "aabbcc", State: api.StateWaiting},
@@ -74,6 +77,10 @@ func TestFlagsBecomeArguments(t *testing.T) {
 	}{
 		{line: "status", command: "status", args: `{}`, out: `{"running":false,"peers":0,"groups":[]}`},
 		{line: "connect /ip4/192.0.2.1/tcp/1", command: "connect", args: `{"addr":"/ip4/192.0.2.1/tcp/1"}`, out: `{"done":true}`},
+		{line: "data", command: "data", args: `{}`},
+		{line: "data --cap 20MB", command: "data.set", args: `{"cap_bytes":20000000}`},
+		{line: "data --cap none", command: "data.set", args: `{"cap_bytes":0}`},
+		{line: "fetch", command: "fetch", args: `{}`, out: `{"done":true}`},
 		{line: "group create Le~comité", command: "group.create", args: `{"name":"Le comité","posting":"all"}`, out: `{"group":"aabbcc"}`},
 		{line: "group create A --posting authors", command: "group.create", args: `{"name":"A","posting":"authors"}`, out: `{"group":"aabbcc"}`},
 		{line: "invite", command: "invite", args: `{"uses":1,"expires_seconds":259200}`, out: `{"link":"palabre://join#abc"}`},
@@ -179,6 +186,7 @@ func TestHostileTextIsHarmless(t *testing.T) {
 		Urgency: bad, Status: bad, Created: bad, Expires: bad, Meeting: meeting}
 	who := api.Person{ID: bad, Name: bad, Alike: true}
 	r, dir := record(t, map[string]any{
+		api.CommandData: api.Data{Until: bad + "شكرا", Low: true, CapBytes: 1},
 		api.CommandStatus: api.Status{Groups: []api.GroupStatus{{ID: bad, Name: bad, Suspended: []api.Person{who}, Waiting: true,
 			Because: &api.Change{What: api.ChangeRemoved, By: who, Target: &who}}}},
 		api.CommandGroupCreate: api.GroupCreated{Group: bad},
@@ -199,7 +207,7 @@ func TestHostileTextIsHarmless(t *testing.T) {
 		api.CommandVote:    api.Proposed{ID: bad, PaperMay: true},
 	})
 	for _, line := range []string{"status", "group create A", "invite", "join x", "requests", "members", "post announcement --title T",
-		"notices", "show 112233", "organisers", "vote", "devices", "policy", "changes", "vote 112233", "cancel 112233 --reason R"} {
+		"notices", "show 112233", "organisers", "vote", "devices", "policy", "changes", "data", "vote 112233", "cancel 112233 --reason R"} {
 		for _, more := range [][]string{{}, {"--json"}} {
 			p := palabre(t, dir, append(words(line), more...)...)
 			p.exit(t)

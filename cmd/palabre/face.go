@@ -74,7 +74,7 @@ func (f *face) root() *cobra.Command {
 	all.StringVar(&f.profile, "profile", "", f.flag("profile"))
 	all.StringVar(&f.passfile, "passphrase-file", "", f.flag("passphrase-file"))
 	all.BoolVar(&f.json, "json", false, f.flag("json"))
-	root.AddCommand(f.initCommand(), f.runCommand(), f.statusCommand(), f.connectCommand(), f.versionCommand(),
+	root.AddCommand(f.initCommand(), f.runCommand(), f.statusCommand(), f.connectCommand(), f.dataCommand(), f.fetchCommand(), f.versionCommand(),
 		f.groupCommand(), f.inviteCommand(), f.joinCommand(), f.requestsCommand(), f.approveCommand(),
 		f.membersCommand(), f.removeCommand(), f.grantCommand(), f.leaveCommand(),
 		f.organisersCommand(), f.suspendCommand(), f.reinstateCommand(), f.expelCommand(), f.voteCommand(),

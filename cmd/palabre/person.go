@@ -131,10 +131,15 @@ func (x *process) end(s os.Signal, within time.Duration) error {
 
 // on switches the phone on: the node runs, and its events are listened to.
 func (p *person) on(listen ...string) error {
-	args := []string{"run"}
+	var args []string
 	for _, l := range listen {
 		args = append(args, "--listen", l)
 	}
+	return p.onWith(args...)
+}
+
+// onWith is on with flags of run.
+func (p *person) onWith(flags ...string) error {
 	first := make(chan string, 1)
 	run, err := p.launch(func(line string) {
 		select {
@@ -142,7 +147,7 @@ func (p *person) on(listen ...string) error {
 		default:
 			fmt.Fprintln(p.said, line)
 		}
-	}, args...)
+	}, append([]string{"run"}, flags...)...)
 	if err != nil {
 		return err
 	}

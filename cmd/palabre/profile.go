@@ -51,7 +51,8 @@ type ready struct {
 func (f *face) runCommand() *cobra.Command {
 	var listen []string
 	var proxy string
-	c := f.command("run [--listen MULTIADDR]... [--proxy HOST:PORT]", "help.run", nil, func([]string) error {
+	var saver bool
+	c := f.command("run [--listen MULTIADDR]... [--proxy HOST:PORT] [--saver]", "help.run", nil, func([]string) error {
 		dir, err := f.dir()
 		if err != nil {
 			return err
@@ -65,7 +66,7 @@ func (f *face) runCommand() *cobra.Command {
 		if err := f.profileThere(dir); err != nil {
 			return err
 		}
-		n, err := f.openNode(node.Config{Dir: dir, Listen: listen, Proxy: proxy})
+		n, err := f.openNode(node.Config{Dir: dir, Listen: listen, Proxy: proxy, Saver: saver})
 		if err != nil {
 			return err
 		}
@@ -74,7 +75,7 @@ func (f *face) runCommand() *cobra.Command {
 		ctx, stop := context.WithCancelCause(f.ctx)
 		defer stop(nil)
 		err = n.Run(ctx, func(addrs []string) {
-			if err := f.ready(addrs); err != nil {
+			if err := f.ready(addrs, saver); err != nil {
 				stop(err)
 			}
 		})
@@ -85,13 +86,18 @@ func (f *face) runCommand() *cobra.Command {
 	})
 	c.Flags().StringArrayVar(&listen, "listen", nil, f.flag("listen"))
 	c.Flags().StringVar(&proxy, "proxy", "", f.flag("proxy"))
+	c.Flags().BoolVar(&saver, "saver", false, f.flag("saver"))
 	return c
 }
 
-// ready says that the node can be reached.
-func (f *face) ready(addrs []string) error {
+// ready says that the node can be reached, or that it saves data.
+func (f *face) ready(addrs []string, saver bool) error {
 	if f.json {
 		return writeJSON(f.out, ready{"ready", append([]string{}, addrs...)})
+	}
+	if saver {
+		f.tell("run.saver")
+		return nil
 	}
 	if len(addrs) == 0 {
 		f.tell("run.nowhere")
@@ -116,8 +122,17 @@ func (f *face) status(s api.Status) {
 	} else {
 		f.tell("status.stopped")
 	}
+	if s.Saver {
+		f.tell("status.saver")
+	}
 	if len(s.Groups) == 0 {
 		f.tell("status.nogroup")
+	}
+	if s.Data != nil {
+		defer func() {
+			fmt.Fprintln(f.out)
+			f.data(*s.Data)
+		}()
 	}
 	ids := make([]string, len(s.Groups))
 	for i, g := range s.Groups {
