@@ -43,7 +43,7 @@ type Config struct {
 	// Listen names, which must be TCP on loopback, and no address is told to anybody.
 	Proxy string
 	// Saver spends little data: no group listens or keeps links, and each makes one short
-	// visit every now and then (spec 90 section 9).
+	// visit every now and then (spec 90 section 9). Listen is passed over then.
 	Saver bool
 	// Offline opens the profile for single commands: Run is refused.
 	Offline bool

@@ -52,6 +52,9 @@ func TestSaverPolls(t *testing.T) {
 				if len(g.links) > 0 || len(g.own) > 0 || len(g.host.Addrs()) > 0 || g.poll.next == 0 {
 					t.Errorf("between two visits: %d links, %v, next %d", len(g.links), g.host.Addrs(), g.poll.next)
 				}
+				if p := g.poll.place; p == nil || p.via == "" || costly(p.via) {
+					t.Errorf("the last call was to %+v", p)
+				}
 			}
 		})
 		if i == 0 {

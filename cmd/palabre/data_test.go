@@ -73,7 +73,7 @@ func TestPeopleReadOfData(t *testing.T) {
 func TestSaverOfAProcess(t *testing.T) {
 	dir := place(t)
 	awa := someone(t, dir, "Awa")
-	must(t, awa.onWith("--saver", "--listen", onTCP))
+	must(t, awa.onWith("--saver"))
 	if len(awa.addrs) > 0 {
 		t.Errorf("it can be dialled at %v", awa.addrs)
 	}

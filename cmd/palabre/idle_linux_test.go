@@ -229,4 +229,27 @@ func TestIdleSaver(t *testing.T) {
 			t.Errorf("%s: %.2f MB a day", p.name, got)
 		}
 	}
+	// The moments are drawn, so a window has few of them: what one costs is seen by asking.
+	for _, p := range both {
+		const rounds = 10 // of both groups
+		start, wire := p.spent(t).Month, carried(t)
+		for range rounds {
+			now := useOf(p.spent(t).Month)
+			must(t, p.do(nil, "fetch"))
+			for last, still := int64(0), 0; still < 4; {
+				<-tick.C
+				if next := useOf(p.spent(t).Month); next != last || next == now {
+					last, still = next, 0
+				} else {
+					still++
+				}
+			}
+		}
+		u := since(start, p.spent(t).Month)
+		each := useOf(u) / (2 * rounds)
+		t.Logf("%s: %d polls by asking, %d bytes each (carried %d): 96 a day are %.2f MB: %s", p.name, 2*rounds, each, (carried(t)-wire)/(2*rounds), float64(96*each)/1e6, parts(u))
+		if 96*each > 1_000_000 {
+			t.Errorf("%s: %d bytes a poll", p.name, each)
+		}
+	}
 }

@@ -53,6 +53,9 @@ func (f *face) runCommand() *cobra.Command {
 	var proxy string
 	var saver bool
 	c := f.command("run [--listen MULTIADDR]... [--proxy HOST:PORT] [--saver]", "help.run", nil, func([]string) error {
+		if saver && len(listen) > 0 {
+			return usage("--listen and --saver exclude each other")
+		}
 		dir, err := f.dir()
 		if err != nil {
 			return err

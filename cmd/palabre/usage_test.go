@@ -42,6 +42,7 @@ func TestUsageErrorsExit2(t *testing.T) {
 		{"data --cap 20MiB", "palabre data --help"},
 		{"fetch extra", "palabre fetch --help"},
 		{"run --saver=perhaps", "palabre run --help"},
+		{"run --saver --listen /ip4/127.0.0.1/tcp/0", "palabre run --help"},
 		{"approve", "palabre approve --help"},
 		{"remove", "palabre remove --help"},
 		{"grant abcdef", "palabre grant --help"},
