@@ -145,6 +145,26 @@ func TestSaverJoins(t *testing.T) {
 	}
 }
 
+// Who waits to be let in by a person does not wait for the next look.
+func TestSaverWaitsToBeLetIn(t *testing.T) {
+	quick(t)
+	pollEvery, pollNight, visitFirst = engine.Seconds(24*3600), engine.Seconds(24*3600), 1
+	w := newWorld(t)
+	ana := w.phone("Ana")
+	ana.found(api.GroupCreateArgs{})
+	ben := w.saver(w.profile("Ben"), "Ben")
+	link := call[api.Invite](t, ana, api.CommandInvite, api.InviteArgs{}).Link
+	call[api.Joined](t, ben, api.CommandJoin, api.JoinArgs{Link: link})
+	var list []api.Request
+	w.until("the request", func() bool {
+		list = call[[]api.Request](t, ana, api.CommandRequests, nil)
+		return len(list) > 0
+	})
+	w.until("a visit to be over, if it was one", ben.quiet)
+	call[api.Done](t, ana, api.CommandApprove, api.ApproveArgs{ID: list[0].ID})
+	w.until("Ben to be in", func() bool { return ben.status().Groups[0].Members == 2 })
+}
+
 // Who was away while keys were renewed has all of it after one look.
 func TestSaverCatchesUpInOnePoll(t *testing.T) {
 	quick(t)
@@ -174,7 +194,9 @@ func TestSaverLooksForAMember(t *testing.T) {
 	ana.found(api.GroupCreateArgs{})
 	ana.admit("", ben)
 	call[api.Proposed](t, ana, api.CommandPolicySet, api.PolicySetArgs{Carriers: &[]string{x.addr}})
-	w.until("both to know of it", func() bool { return ana.carrier().Answered != "" && ben.carrier().Answered != "" && len(known(ana)) > 0 })
+	w.until("both to know of it", func() bool {
+		return ana.carrier().Answered != "" && ben.carrier().Answered != "" && len(known(ana)) > 0
+	})
 	ana.stop()
 	before := ben.spent()
 	ana = w.saver(ana.dir, "Ana")
