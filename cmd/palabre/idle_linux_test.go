@@ -26,7 +26,7 @@ const inNamespace = "PALABRE_TEST_NAMESPACE"
 func alone(t *testing.T) bool {
 	t.Helper()
 	if *idle == 0 {
-		t.Skip("a measurement: go test ./cmd/palabre -run Idle -idle 30m -timeout 2h -v")
+		t.Skip("a measurement: go test ./cmd/palabre -run Idle -idle 30m -timeout 3h -v")
 	}
 	if os.Getenv(inNamespace) != "" {
 		must(t, loopbackUp())
