@@ -17,6 +17,10 @@ import (
 // no key was answered; ErrNotByProxy and ErrNeedsProxy before anything is sent;
 // ErrProxy; ErrClosed; ctx.Err(); else nobody listens there.
 func (h *Host) Dial(ctx context.Context, addr string) (LinkID, error) {
+	return h.dial(ctx, addr, h.currentKeys().Dial)
+}
+
+func (h *Host) dial(ctx context.Context, addr string, keys []Key) (LinkID, error) {
 	if !h.enter() {
 		return 0, ErrClosed
 	}
@@ -28,7 +32,6 @@ func (h *Host) Dial(ctx context.Context, addr string) (LinkID, error) {
 	if err := h.proxy.carries(a); err != nil {
 		return 0, err
 	}
-	keys := h.currentKeys().Dial
 	if len(keys) == 0 {
 		return 0, errors.New("p2p: no key to dial with")
 	}

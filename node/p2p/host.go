@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
@@ -25,7 +26,9 @@ type Host struct {
 	quic    *byAddress // nil with a proxy
 	noise   *noise.Transport
 	hints   *hinting
-	closers []io.Closer // last opened first closed
+	closers []io.Closer   // last opened first closed
+	nearMu  sync.Mutex    // one ListenNear at a time
+	near    atomic.Uint32 // its port; 0: none
 
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
@@ -131,6 +134,7 @@ func (h *Host) Addrs() []string {
 	var out, loopback []string
 	for _, a := range all {
 		switch {
+		case h.isNear(a): // for neighbours, and for a short time
 		case manet.IsIPLoopback(a):
 			loopback = append(loopback, a.String())
 		case manet.IsIPUnspecified(a), manet.IsIP6LinkLocal(a): // the latter need a zone
