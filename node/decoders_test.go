@@ -95,6 +95,7 @@ var decoders = map[string]string{
 
 // handMade are decoders that do not go through package wire.
 var handMade = map[string]string{
+	"node/lan.parse":             "node/lan.FuzzPacket",
 	"node/p2p.ReadFrame":         "node/p2p.FuzzFrame",
 	"node/p2p.decodeHint":        "node/p2p.FuzzHint",
 	"node/api.DecodeArgs":        "node/api.FuzzArgs",

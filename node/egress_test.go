@@ -18,6 +18,7 @@ import (
 var sockets = map[string][]string{
 	"node/api":   {"ListenUnix", "Dialer"},                             // the socket of this user's profile
 	"node/ferry": {"Listen"},                                           // the figures of a ferry, for the machine itself
+	"node/lan":   {"ListenMulticastUDP"},                               // to neighbours, where a person asked for it
 	"node/p2p":   {"Dialer", "ListenUDP"},                              // to the proxy that a person named; QUIC, which is counted there
 	"node":       {"Listen", "ListenPacket", "ListenTCP", "ListenUDP"}, // whether a port is free
 }

@@ -41,6 +41,7 @@ type groupState struct {
 	listening      []string            // as told to the host
 	own            []string            // where the host can be dialled
 	closing        bool                // the last host still has its sockets
+	nearPort       uint16              // where neighbours reach it; 0: none
 	reopen         bool                // the host is of the wrong kind now
 	renewAt        engine.Time         // when it makes way for one with another peer ID
 

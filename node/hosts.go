@@ -164,6 +164,7 @@ func (n *Node) closeHost(g *groupState) {
 	g.poll.on = false
 	links := g.links
 	g.host, g.signer, g.own, g.listening, g.links = nil, nil, nil, nil, map[p2p.LinkID]bool{}
+	g.nearPort = 0
 	g.hostGeneration++
 	g.closing = true
 	g.book.allDown(n.now())

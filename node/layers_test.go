@@ -25,7 +25,7 @@ var layers = map[string]int{
 	"protocol":       2,
 	"protocol/epoch": 3, "protocol/group": 3, "protocol/feed": 3, "protocol/recon": 3, "protocol/ferry": 3,
 	"protocol/engine":            4,
-	"protocol/engine/enginetest": 5, "node/store": 5, "node/p2p": 5, "node/api": 5, "node/web": 5, "node/text": 5,
+	"protocol/engine/enginetest": 5, "node/store": 5, "node/p2p": 5, "node/lan": 5, "node/api": 5, "node/web": 5, "node/text": 5,
 	"node": 6, "node/ferry": 6,
 	"mobile": 7, "cmd/palabre": 7, "cmd/palabre-sim": 7,
 }

@@ -233,6 +233,9 @@ func (n *Node) sleep() time.Duration {
 			until(n.pollAt(g))
 		}
 	}
+	if _, _, try := n.nearNext(); try != nil {
+		until(max(try.next, 1))
+	}
 	return sleep
 }
 

@@ -45,6 +45,10 @@ type Config struct {
 	// Saver spends little data: no group listens or keeps links, and each makes one short
 	// visit every now and then (spec 90 section 9). Listen is passed over then.
 	Saver bool
+	// LAN looks for phones of the groups in the local networks of this machine, and
+	// tells there that something is here: a random name and a port (spec 62). Not with
+	// a Proxy.
+	LAN bool
 	// Offline opens the profile for single commands: Run is refused.
 	Offline bool
 }
@@ -84,8 +88,9 @@ type Node struct {
 	lost     map[*groupState]error // groups whose changes of this batch are gone, and why
 	fatal    error                 // the store can not be used any more
 	looked   time.Time             // when the own addresses were compared last
-	dialCtx  context.Context       // ends with Run
-	closing  sync.WaitGroup        // dials, hosts that are being closed, ready
+	near     near
+	dialCtx  context.Context // ends with Run
+	closing  sync.WaitGroup  // dials, hosts that are being closed, ready
 
 	jobs    chan job
 	stopped chan struct{} // closed when no job is run any more
@@ -111,6 +116,9 @@ func Open(cfg Config) (*Node, error) {
 	}
 	if p2p.CheckProxy(cfg.Proxy) != nil {
 		return nil, code(api.CodeInvalidProxy)
+	}
+	if cfg.LAN && cfg.Proxy != "" {
+		return nil, code(api.CodeLANWouldTell)
 	}
 	db, err := openProfile(cfg.Dir, cfg.Passphrase)
 	if err != nil {
@@ -144,6 +152,9 @@ func (n *Node) Run(ctx context.Context, ready func(addrs []string)) error {
 	n.mu.Unlock()
 	defer close(n.ended)
 	err := n.serve(ctx, cancel, ready)
+	if n.near.beacon != nil {
+		n.near.beacon.Close()
+	}
 	for _, g := range n.groups {
 		if v := g.carriers.visit; v != nil {
 			v.Close()
@@ -183,6 +194,7 @@ func (n *Node) serve(ctx context.Context, cancel context.CancelFunc, ready func(
 			failed <- err
 		}
 	})
+	n.startNear()
 	addrs := n.readyAddrs()
 	n.closing.Go(func() { ready(addrs) })
 	err = n.loop(ctx, failed)

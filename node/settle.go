@@ -23,6 +23,8 @@ func (n *Node) settle() {
 	if n.online && n.fatal == nil {
 		n.dialDue()
 		n.visitDue()
+		n.tendNear()
+		n.nearDue()
 	}
 }
 
@@ -153,6 +155,7 @@ func (n *Node) setGate(g *groupState, gate *engine.Gate) {
 	}
 	if g.gate == nil || !sameKeys(g.gate.Dial, gate.Dial) {
 		g.book.hurry(n.now())
+		n.near.hurry(g.id)
 	}
 	g.gate = gate
 	if g.host == nil {

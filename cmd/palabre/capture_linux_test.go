@@ -21,7 +21,7 @@ type flow struct {
 	from, to uint16
 }
 
-// capture is what crosses the loopback interface, of all programs.
+// capture is what crosses an interface, of all programs.
 type capture struct {
 	fd   int
 	done chan struct{}
@@ -37,7 +37,7 @@ type capture struct {
 // but where CI is set that is a failure.
 func listenIn(t *testing.T) *capture {
 	t.Helper()
-	c, err := openCapture()
+	c, err := openCapture("lo")
 	if err != nil {
 		if !errors.Is(err, unix.EPERM) || os.Getenv("CI") == "true" {
 			t.Fatalf("capture loopback traffic: %v", err)
@@ -49,8 +49,8 @@ func listenIn(t *testing.T) *capture {
 	return c
 }
 
-func openCapture() (*capture, error) {
-	lo, err := net.InterfaceByName("lo")
+func openCapture(on string) (*capture, error) {
+	at, err := net.InterfaceByName(on)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func openCapture() (*capture, error) {
 		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 128<<20)
 	}
 	err = errors.Join(err, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000}),
-		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: everything, Ifindex: lo.Index}))
+		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: everything, Ifindex: at.Index}))
 	if err != nil {
 		unix.Close(fd)
 		return nil, err

@@ -51,8 +51,8 @@ type ready struct {
 func (f *face) runCommand() *cobra.Command {
 	var listen []string
 	var proxy string
-	var saver bool
-	c := f.command("run [--listen MULTIADDR]... [--proxy HOST:PORT] [--saver]", "help.run", nil, func([]string) error {
+	var lan, saver bool
+	c := f.command("run [--listen MULTIADDR]... [--lan] [--proxy HOST:PORT] [--saver]", "help.run", nil, func([]string) error {
 		if saver && len(listen) > 0 {
 			return usage("--listen and --saver exclude each other")
 		}
@@ -69,7 +69,7 @@ func (f *face) runCommand() *cobra.Command {
 		if err := f.profileThere(dir); err != nil {
 			return err
 		}
-		n, err := f.openNode(node.Config{Dir: dir, Listen: listen, Proxy: proxy, Saver: saver})
+		n, err := f.openNode(node.Config{Dir: dir, Listen: listen, LAN: lan, Proxy: proxy, Saver: saver})
 		if err != nil {
 			return err
 		}
@@ -88,6 +88,7 @@ func (f *face) runCommand() *cobra.Command {
 		return errors.Join(err, n.Close())
 	})
 	c.Flags().StringArrayVar(&listen, "listen", nil, f.flag("listen"))
+	c.Flags().BoolVar(&lan, "lan", false, f.flag("lan"))
 	c.Flags().StringVar(&proxy, "proxy", "", f.flag("proxy"))
 	c.Flags().BoolVar(&saver, "saver", false, f.flag("saver"))
 	return c

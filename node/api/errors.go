@@ -145,6 +145,7 @@ const (
 	CodeRecoveryFile        = "recovery_file"         // cannot be made, or is there already
 	CodePolicyBounds        = "policy_bounds"
 	CodeDataBounds          = "data_bounds"       // of the cap of a day
+	CodeLANWouldTell        = "lan_would_tell"    // looking for neighbours would tell where a phone is that hides it
 	CodeInvalidProxy        = "invalid_proxy"     // not the address of a proxy
 	CodeInvalidCarrier      = "invalid_carrier"   // not the address of a letter carrier
 	CodeTooManyCarriers     = "too_many_carriers" // more than a group can name
@@ -180,7 +181,7 @@ func Codes() []string {
 		CodeUnknownRole, CodeUnknownPosting,
 		CodeNotAnOrganiser, CodeOperatingDevice, CodeSuspended, CodeOrganiserLeaves, CodeNotOpen, CodeImpossibleDecision, CodeAlreadySuspended,
 		CodeNotSuspended, CodeNotYourself, CodeNoVoice, CodeDevicesBounds, CodeOneSuspension,
-		CodeGivenBack, CodeNoRecovery, CodeRecoveryWords, CodeRecoveryWordsNeeded, CodeRecoveryFile, CodePolicyBounds, CodeDataBounds, CodeInvalidProxy, CodeInvalidCarrier, CodeTooManyCarriers,
+		CodeGivenBack, CodeNoRecovery, CodeRecoveryWords, CodeRecoveryWordsNeeded, CodeRecoveryFile, CodePolicyBounds, CodeDataBounds, CodeLANWouldTell, CodeInvalidProxy, CodeInvalidCarrier, CodeTooManyCarriers,
 		CodeChainCopied, CodeNoAlarm, CodeAlarm, CodeAlertsWait, CodeNotAnAlert, CodeMoreReaders, CodeNoKeysYet,
 	}
 }
