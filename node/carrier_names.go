@@ -23,6 +23,9 @@ func parseCarrier(s string) (c carrier, ok bool) {
 	}
 	at, name, _ := strings.Cut(addr, "/p2p/")
 	plain, ok := dialable(at)
+	if !ok && dialableWeb(at) {
+		plain, ok = at, true
+	}
 	if !ok {
 		return c, false
 	}
@@ -32,7 +35,18 @@ func parseCarrier(s string) (c carrier, ok bool) {
 	if closed {
 		c.named += "#" + ticket
 	}
-	return c, err == nil
+	return c, err == nil && len(c.named) <= group.MaxFerry
+}
+
+// dialableWeb says whether at is an address of the web road (spec 63) that somebody can
+// be at.
+func dialableWeb(at string) bool {
+	there, _ := strings.CutSuffix(at, "/tls/ws")
+	if strings.HasPrefix(at, "/dns") {
+		return p2p.WebAddr(at) && !strings.HasSuffix(there, "/tcp/0")
+	}
+	_, ok := dialable(there)
+	return ok && p2p.WebAddr(at)
 }
 
 // withoutTicket is a carrier as everybody may see it.

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"crypto/tls"
+	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -67,7 +69,13 @@ func (w *world) harbour(dir string, listen string, limits rules.Limits, tickets 
 	}
 	// The server needs the peer ID, which the host has: sessions wait for it.
 	there := make(chan bool)
-	x.host, err = p2p.NewFerry(p2p.FerryConfig{Seed: [32]byte{2}, Listen: []string{listen}, OnSession: func(st p2p.Stream, client []byte, from netip.Addr) {
+	var cert *tls.Certificate
+	if p2p.WebAddr(listen) {
+		page := httptest.NewTLSServer(nil)
+		cert = &page.TLS.Certificates[0]
+		page.Close()
+	}
+	x.host, err = p2p.NewFerry(p2p.FerryConfig{Seed: [32]byte{2}, Listen: []string{listen}, Certificate: cert, OnSession: func(st p2p.Stream, client []byte, from netip.Addr) {
 		<-there
 		if x.server.Serve(st, client, from) == nil {
 			x.over.Add(1)
@@ -246,13 +254,38 @@ func TestTimesOfVisits(t *testing.T) {
 	}
 }
 
+// Two phones that are never on at the same time meet at a carrier on the web road.
+func TestCarrierOnTheWeb(t *testing.T) {
+	hurried(t)
+	w := newWorld(t)
+	x := w.harbour(filepath.Join(t.TempDir(), "carrier"), "/ip4/127.0.0.1/tcp/0/tls/ws", rules.DefaultLimits())
+	ana, ben := w.phone("Ana"), w.phone("Ben")
+	ana.found(api.GroupCreateArgs{})
+	ana.admit("", ben)
+	call[api.Proposed](t, ana, api.CommandPolicySet, api.PolicySetArgs{Carriers: &[]string{x.addr}})
+	w.until("both to have visited", func() bool { return ana.carrier().Answered != "" && ben.carrier().Answered != "" })
+	if c := ben.carrier(); c.Address != x.addr || c.Unreached {
+		t.Errorf("%+v", c)
+	}
+	ben.stop()
+	post1(t, ana, "un")
+	x.visited(2) // the second one began after that
+	ana.stop()
+	w.shows([]string{"un"}, w.start(ben.dir, "Ben"))
+}
+
 func TestCarrierAddresses(t *testing.T) {
 	good := "/ip4/192.0.2.7/tcp/4001/p2p/" + carrierID
+	web := "/dns4/letters.example.org/tcp/443/tls/ws/p2p/" + carrierID
 	ticket := "#" + strings.Repeat("A", 43)
 	for s, want := range map[string]string{
 		good: good, " " + good + "\n": good, good + ticket: good + ticket, "/ip6/2001:DB8::1/udp/1/quic-v1/p2p/" + carrierID: "/ip6/2001:db8::1/udp/1/quic-v1/p2p/" + carrierID,
 		"": "", "/ip4/192.0.2.7/tcp/4001": "", "/ip4/0.0.0.0/tcp/4001/p2p/" + carrierID: "", good + "#": "", good + "#AA": "", good + "#" + strings.Repeat("A", 42) + "=": "",
 		good + "#" + strings.Repeat("A", 42) + "B": "", good + "/p2p/" + carrierID: "", "/dns4/a.example/tcp/1/p2p/" + carrierID: "", good[:len(good)-1]: "", good + ticket + "#": "",
+		web: web, web + ticket: web + ticket, "/ip4/192.0.2.7/tcp/443/tls/ws/p2p/" + carrierID: "/ip4/192.0.2.7/tcp/443/tls/ws/p2p/" + carrierID,
+		"/ip4/0.0.0.0/tcp/443/tls/ws/p2p/" + carrierID: "", "/dns4/letters.example.org/tcp/0/tls/ws/p2p/" + carrierID: "",
+		"/dns4/letters.example.org/tcp/443/tls/ws": "", "/dns4/Letters.example.org/tcp/443/tls/ws/p2p/" + carrierID: "",
+		"/dns4/" + strings.Repeat("a.", 44) + "org/tcp/443/tls/ws/p2p/" + carrierID + ticket: "", // 202 bytes
 	} {
 		c, ok := parseCarrier(s)
 		if ok != (want != "") || ok && (c.named != want || withoutTicket(c.named) != c.addr || len(c.named) > group.MaxFerry) {
@@ -276,8 +309,12 @@ func TestCarrierAddresses(t *testing.T) {
 
 func FuzzCarrier(f *testing.F) {
 	f.Add("/ip4/192.0.2.7/tcp/4001/p2p/" + carrierID + "#" + strings.Repeat("A", 43))
+	f.Add("/dns4/letters.example.org/tcp/443/tls/ws/p2p/" + carrierID)
 	f.Fuzz(func(t *testing.T, s string) {
 		if c, ok := parseCarrier(s); ok {
+			if len(c.named) > group.MaxFerry {
+				t.Errorf("%q is too long", c.named)
+			}
 			if d, ok := parseCarrier(c.named); !ok || d.named != c.named {
 				t.Errorf("%q is read as %q, and that as %q", s, c.named, d.named)
 			}

@@ -29,9 +29,9 @@ func asking(name string) bool {
 		"ResolveTCPAddr", "ResolveUDPAddr", "Dial", "DialTimeout", "DialTCP", "DialUDP", "DialIP"}, name)
 }
 
-// serves says whether a package answers HTTP: the control socket, and the figures of a
-// ferry at a loopback address.
-func serves(dir string) bool { return dir == "node/api" || dir == "node/ferry" }
+// serves says whether a package answers HTTP: the control socket, the figures of a
+// ferry at a loopback address, and a ferry's web road, where nothing is found.
+func serves(dir string) bool { return dir == "node/api" || dir == "node/ferry" || dir == "node/p2p" }
 
 // Nothing looks up a name, fetches a page or follows a link of a notice: only
 // node/p2p connects outwards, to addresses, and node/api to its own socket. No

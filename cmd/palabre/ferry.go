@@ -30,9 +30,12 @@ type carries struct {
 func (f *face) ferryCommand() *cobra.Command {
 	var cfg ferry.Config
 	var total size
-	c := f.command("ferry --dir DIR [--listen MULTIADDR]... [--size 10GiB] [--closed] [--figures 127.0.0.1:9464]", "help.ferry", nil, func([]string) error {
+	c := f.command("ferry --dir DIR [--listen MULTIADDR]... [--tls-cert FILE --tls-key FILE] [--size 10GiB] [--closed] [--figures 127.0.0.1:9464]", "help.ferry", nil, func([]string) error {
 		if cfg.Total = int64(total); len(cfg.Listen) == 0 {
 			cfg.Listen = []string{"/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1"}
+			if cfg.Certificate != "" {
+				cfg.Listen = append(cfg.Listen, "/ip4/0.0.0.0/tcp/443/tls/ws")
+			}
 		}
 		return f.carry(cfg, true, func(x *ferry.Ferry) error {
 			// As for run: a reader that never heard of the start would wait for ever.
@@ -52,6 +55,8 @@ func (f *face) ferryCommand() *cobra.Command {
 	c.PersistentFlags().StringVar(&cfg.Dir, "dir", "", f.flag("ferry.dir"))
 	flags := c.Flags()
 	flags.StringArrayVar(&cfg.Listen, "listen", nil, f.flag("ferry.listen"))
+	flags.StringVar(&cfg.Certificate, "tls-cert", "", f.flag("ferry.tls-cert"))
+	flags.StringVar(&cfg.Key, "tls-key", "", f.flag("ferry.tls-key"))
 	f.sizeFlag(c, &total)
 	flags.BoolVar(&cfg.Closed, "closed", false, f.flag("ferry.closed"))
 	flags.StringVar(&cfg.Figures, "figures", "", f.flag("ferry.figures"))
@@ -83,7 +88,7 @@ func (f *face) carry(cfg ferry.Config, create bool, do func(*ferry.Ferry) error)
 		code string
 	}{
 		{ferry.ErrBroken, api.CodeCarrierDisk}, {ferry.ErrMissing, api.CodeCarrierMissing}, {ferry.ErrKey, api.CodeCarrierDamaged},
-		{ferry.ErrListen, api.CodeCarrierAddress}, {ferry.ErrTicket, api.CodeUnknownTicket}, {store.ErrInUse, api.CodeCarrierInUse},
+		{ferry.ErrListen, api.CodeCarrierAddress}, {ferry.ErrCertificate, api.CodeCarrierCertificate}, {ferry.ErrTicket, api.CodeUnknownTicket}, {store.ErrInUse, api.CodeCarrierInUse},
 		{store.ErrDamaged, api.CodeCarrierDamaged}, {store.ErrFull, api.CodeCarrierDisk}, {store.ErrNewer, api.CodeNewerVersion},
 		{syscall.ENOSPC, api.CodeCarrierDisk}, {os.ErrPermission, api.CodeFileUnreadable}, {syscall.ENOTDIR, api.CodeFileUnreadable},
 	} {

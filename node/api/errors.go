@@ -63,12 +63,13 @@ const (
 	CodeFileExists           = "file_exists"
 	CodeNotABundle           = "not_a_bundle"
 
-	CodeCarrierMissing = "carrier_missing" // no ferry was started in the folder
-	CodeCarrierInUse   = "carrier_in_use"
-	CodeCarrierDamaged = "carrier_damaged" // or its folder is that of something else
-	CodeCarrierDisk    = "carrier_disk"    // full or failed
-	CodeCarrierAddress = "carrier_address" // to listen at
-	CodeUnknownTicket  = "unknown_ticket"
+	CodeCarrierMissing     = "carrier_missing" // no ferry was started in the folder
+	CodeCarrierInUse       = "carrier_in_use"
+	CodeCarrierDamaged     = "carrier_damaged"     // or its folder is that of something else
+	CodeCarrierDisk        = "carrier_disk"        // full or failed
+	CodeCarrierAddress     = "carrier_address"     // to listen at
+	CodeCarrierCertificate = "carrier_certificate" // of the web road
+	CodeUnknownTicket      = "unknown_ticket"
 
 	CodeNoGroup      = "no_group"    // the profile has none
 	CodeWhichGroup   = "which_group" // it has several
@@ -167,7 +168,7 @@ func Codes() []string {
 		CodeProfileMissing, CodeProfileExists, CodeProfileInUse, CodeWrongPassphrase, CodePassphraseNeeded,
 		CodePassphraseUnreadable, CodePassphraseUnusable, CodePassphraseMismatch,
 		CodeDamaged, CodeNewerVersion, CodeDiskFull, CodeDiskFailed, CodeFileUnreadable, CodeFileExists, CodeNotABundle,
-		CodeCarrierMissing, CodeCarrierInUse, CodeCarrierDamaged, CodeCarrierDisk, CodeCarrierAddress, CodeUnknownTicket,
+		CodeCarrierMissing, CodeCarrierInUse, CodeCarrierDamaged, CodeCarrierDisk, CodeCarrierAddress, CodeCarrierCertificate, CodeUnknownTicket,
 		CodeNoGroup, CodeWhichGroup, CodeUnknownGroup, CodeNotJoined, CodeRemoved,
 		CodeUnknownID, CodeAmbiguousID, CodeBadID,
 		CodeLinkAltered, CodeLinkExpired, CodeLinkUsedUp, CodeAlreadyInGroup, CodeInviteBounds,

@@ -2,11 +2,13 @@ package ferry
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/palabre-app/palabre/node/p2p"
@@ -22,8 +24,12 @@ type Config struct {
 	// Dir is the folder of the store and of the key file.
 	Dir string
 	// Listen holds the addresses at which Serve listens, such as /ip4/0.0.0.0/tcp/4001
-	// and /ip4/0.0.0.0/udp/4001/quic-v1; port 0 is any.
+	// and /ip4/0.0.0.0/udp/4001/quic-v1; port 0 is any. With a certificate also such as
+	// /dns4/letters.example.org/tcp/443/tls/ws (spec 63).
 	Listen []string
+	// Certificate and Key are PEM files for the addresses with tls and ws: the
+	// certificate with those that vouch for it, and its private key. Both or none.
+	Certificate, Key string
 	// Total is how many bytes of envelopes are held at most; 0 is the 10 GiB of spec
 	// 75 section 2.
 	Total int64
@@ -38,6 +44,7 @@ type Config struct {
 // else.
 type Ferry struct {
 	cfg    Config
+	cert   *tls.Certificate // nil: none
 	limits rules.Limits
 	keys   keys
 	id     []byte // peer id of keys.seed
@@ -49,9 +56,13 @@ type Ferry struct {
 	shown string           // where figures are
 }
 
+// ErrCertificate says that the files of a certificate cannot be used, or that they and
+// the addresses do not go together.
+var ErrCertificate = errors.New("ferry: no usable certificate")
+
 // Open opens the store of a ferry, which nobody else has open. With create, folder, key
 // file and store are made if there are none. Errors: ErrListen and ErrFigures for an
-// address that is none, ErrMissing, ErrKey, those of store.Open, or the file system's.
+// address that is none, ErrCertificate, ErrMissing, ErrKey, those of store.Open, or the file system's.
 // After an error nothing has changed, but that a folder may have its keys already.
 func Open(cfg Config, create bool) (*Ferry, error) {
 	for _, a := range cfg.Listen {
@@ -59,16 +70,19 @@ func Open(cfg Config, create bool) (*Ferry, error) {
 			return nil, errListen(err)
 		}
 	}
+	cert, err := certificate(cfg)
+	if err != nil {
+		return nil, err
+	}
 	if cfg.Figures != "" {
 		if err := checkFigures(cfg.Figures); err != nil {
 			return nil, err
 		}
 	}
-	var err error
 	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
 		return nil, err
 	}
-	f := &Ferry{cfg: cfg, limits: rules.DefaultLimits(), now: time.Now}
+	f := &Ferry{cfg: cfg, cert: cert, limits: rules.DefaultLimits(), now: time.Now}
 	f.limits.Closed = cfg.Closed
 	if cfg.Total != 0 {
 		f.limits.Total = cfg.Total
@@ -86,6 +100,22 @@ func Open(cfg Config, create bool) (*Ferry, error) {
 		return nil, errors.Join(err, f.db.Close())
 	}
 	return f, nil
+}
+
+// certificate reads the files of a certificate. It is there exactly if an address is of
+// the web road.
+func certificate(cfg Config) (*tls.Certificate, error) {
+	if !slices.ContainsFunc(cfg.Listen, p2p.WebAddr) {
+		if cfg.Certificate != "" || cfg.Key != "" {
+			return nil, ErrCertificate
+		}
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(cfg.Certificate, cfg.Key)
+	if err != nil {
+		return nil, ErrCertificate // what is in the file is not for messages
+	}
+	return &cert, nil
 }
 
 func errListen(err error) error { return fmt.Errorf("%w: %w", ErrListen, err) }
@@ -113,7 +143,7 @@ func (f *Ferry) Serve(ctx context.Context, ready func(addrs []string)) (err erro
 		defer page.close() // nobody waits for what it was saying
 		f.shown = page.addr
 	}
-	host, err := p2p.NewFerry(p2p.FerryConfig{Seed: f.keys.seed, Listen: f.cfg.Listen,
+	host, err := p2p.NewFerry(p2p.FerryConfig{Seed: f.keys.seed, Listen: f.cfg.Listen, Certificate: f.cert,
 		OnSession: func(st p2p.Stream, client []byte, from netip.Addr) { _ = s.Serve(st, client, from) }})
 	if err != nil {
 		return errListen(err)

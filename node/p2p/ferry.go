@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"crypto/ed25519"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/netip"
@@ -40,8 +41,12 @@ type Stream interface {
 type FerryConfig struct {
 	// Seed is the Ed25519 seed of the ferry's peer ID, which groups know it by.
 	Seed [32]byte
-	// Listen holds addresses as in Config; at least one.
+	// Listen holds addresses as in Config, or of the web road (spec 63), such as
+	// /ip4/0.0.0.0/tcp/443/tls/ws, or /dns4/letters.example.org/tcp/443/tls/ws for a
+	// machine that is known by that name; at least one.
 	Listen []string
+	// Certificate is for the web road; nil without.
+	Certificate *tls.Certificate
 	// OnSession serves a client's stream, in a goroutine of its own, and closes it.
 	// Client is the client's peer ID, from the address of its connection.
 	OnSession func(st Stream, client []byte, from netip.Addr)
@@ -54,7 +59,8 @@ type FerryHost struct {
 	self    []byte
 	stack   *stack
 	serve   func(Stream, []byte, netip.Addr)
-	closers []io.Closer // last opened first closed
+	names   []ma.Multiaddr // of the web road
+	closers []io.Closer    // last opened first closed
 
 	mu       sync.Mutex
 	closed   bool
@@ -66,19 +72,38 @@ func NewFerry(cfg FerryConfig) (*FerryHost, error) {
 	if len(cfg.Listen) == 0 || cfg.OnSession == nil {
 		return nil, errors.New("p2p: a ferry needs an address and somebody who serves")
 	}
-	listen, err := parseListen(cfg.Listen, nil)
+	f := &FerryHost{serve: cfg.OnSession}
+	listen, err := f.parse(cfg.Listen, cfg.Certificate)
 	if err != nil {
 		return nil, err
 	}
-	f := &FerryHost{serve: cfg.OnSession}
-	if err := f.build(cfg.Seed, listen); err != nil {
+	if err := f.build(cfg.Seed, listen, cfg.Certificate); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
 }
 
-func (f *FerryHost) build(seed [32]byte, listen []ma.Multiaddr) error {
+// parse takes addresses to listen at, and keeps names for those who come.
+func (f *FerryHost) parse(addrs []string, cert *tls.Certificate) (list []ma.Multiaddr, err error) {
+	for _, s := range addrs {
+		plain, err := parseListen([]string{s}, nil)
+		if err == nil {
+			list = append(list, plain...)
+			continue
+		}
+		listen, named, err := webListen(s, cert)
+		if err != nil {
+			return nil, err
+		}
+		if list = append(list, listen); named != nil {
+			f.names = append(f.names, named)
+		}
+	}
+	return list, nil
+}
+
+func (f *FerryHost) build(seed [32]byte, listen []ma.Multiaddr, cert *tls.Certificate) error {
 	sk, err := ferryKey(seed)
 	if err != nil {
 		return err
@@ -91,6 +116,11 @@ func (f *FerryHost) build(seed [32]byte, listen []ma.Multiaddr) error {
 	f.closers = f.stack.closers
 	if err != nil {
 		return err
+	}
+	if cert != nil {
+		if err := addWeb(f.stack, sk, door{}, resources, cert); err != nil {
+			return err
+		}
 	}
 	f.id, f.self = f.stack.self.String(), []byte(f.stack.self)
 	idle, err := connmgr.NewConnManager(ferryIdleLow, ferryIdleHigh, connmgr.WithGracePeriod(ferryIdleGrace))
@@ -134,6 +164,9 @@ func FerryID(seed [32]byte) ([]byte, error) {
 // CheckListen says whether a ferry could listen at an address, as far as its form
 // tells.
 func CheckListen(addr string) error {
+	if WebAddr(addr) {
+		return nil
+	}
 	_, err := parseListen([]string{addr}, nil)
 	return err
 }
@@ -177,9 +210,12 @@ func (f *FerryHost) Addrs() (list []string) {
 		all = f.stack.swarm.ListenAddresses()
 	}
 	for _, a := range all {
-		if !manet.IsIP6LinkLocal(a) && !manet.IsIPUnspecified(a) {
+		if !manet.IsIP6LinkLocal(a) && !manet.IsIPUnspecified(a) && !(isWeb(a) && len(f.names) > 0) {
 			list = append(list, a.String()+"/p2p/"+f.id)
 		}
+	}
+	for _, a := range f.names {
+		list = append(list, a.String()+"/p2p/"+f.id)
 	}
 	return list
 }
@@ -201,8 +237,8 @@ func (f *FerryHost) Close() error {
 }
 
 // FerryAddr takes the address of a ferry apart: where to dial, and the peer ID that
-// must answer there. The address is ip and tcp, or ip, udp and quic-v1, or onion3,
-// then p2p.
+// must answer there. The address is ip and tcp, or ip, udp and quic-v1, or onion3, or
+// one of the web road (spec 63), then p2p.
 func FerryAddr(s string) (addr string, id []byte, err error) {
 	a, p, err := parseFerryAddr(s)
 	if err != nil {

@@ -28,10 +28,14 @@ type caller struct {
 	from   netip.Addr
 }
 
-func open(t *testing.T) *harbour {
+func open(t *testing.T, change ...func(*FerryConfig)) *harbour {
 	t.Helper()
 	x := &harbour{t: t, over: make(chan error, 16)}
-	f, err := NewFerry(FerryConfig{Seed: [32]byte{7}, Listen: listenAll(), OnSession: x.serve})
+	cfg := FerryConfig{Seed: [32]byte{7}, Listen: listenAll(), OnSession: x.serve}
+	for _, f := range change {
+		f(&cfg)
+	}
+	f, err := NewFerry(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

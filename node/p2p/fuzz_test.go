@@ -52,7 +52,8 @@ func FuzzHint(f *testing.F) {
 func FuzzAddr(f *testing.F) {
 	id := "/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp"
 	for _, s := range []string{"/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/65535", "/ip4/192.0.2.1/udp/4001/quic-v1", "/onion3/" + onion + ":4001",
-		"/onion3/" + strings.ToUpper(onion) + ":1", "/onion3/" + onion + ":0", "/onion3/" + onion + ":1/tcp/1", "/dns4/a.example/tcp/1", ""} {
+		"/onion3/" + strings.ToUpper(onion) + ":1", "/onion3/" + onion + ":0", "/onion3/" + onion + ":1/tcp/1", "/dns4/a.example/tcp/1",
+		"/dns4/a.example/tcp/443/tls/ws", "/dns/a.example/tcp/1/tls/ws", "/ip6/::1/tcp/443/tls/ws", "/dns6/A.example/tcp/443/wss", ""} {
 		f.Add(s)
 		f.Add(s + id)
 	}
@@ -60,6 +61,9 @@ func FuzzAddr(f *testing.F) {
 		if a, p, err := parseFerryAddr(s); err == nil {
 			if again, q, err := parseFerryAddr(a.String() + "/p2p/" + p.String()); err != nil || !again.Equal(a) || p != q {
 				t.Fatalf("%q became %s", s, a)
+			}
+			if name, ok := nameOf(a); isWeb(a) && ok && (net.ParseIP(name) != nil || strings.ToLower(name) != name || !strings.Contains(name, ".")) {
+				t.Fatalf("%q has the name %q", s, name)
 			}
 		}
 		a, err := parseAddr(s)

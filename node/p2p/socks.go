@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/proxy"
 )
 
-// dial makes a TCP connection to a, which is ip and tcp or onion3: directly, or
-// through the proxy, which gets an onion name as a name. Each connection has a
+// dial makes a TCP connection to a, which is ip or a name and tcp, or onion3: directly,
+// or through the proxy, which gets a name as a name. Each connection has a
 // random user name and password of its own, because Tor puts different ones on
 // different circuits (IsolateSOCKSAuth): two groups, or two visits, that shared a
 // circuit could be told to be of one device. It ends with ctx.

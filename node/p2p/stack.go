@@ -117,18 +117,29 @@ func newStack(sk crypto.PrivKey, d door, resources network.ResourceManager, m *m
 	return k, nil
 }
 
+// newUpgrader makes connections of bytes into secure ones with streams, by Noise and
+// yamux.
+func newUpgrader(sk crypto.PrivKey, d door, resources network.ResourceManager) (tpt.Upgrader, *noise.Transport, error) {
+	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
+	n, err := noise.New(noise.ID, sk, muxers)
+	if err != nil {
+		return nil, nil, fmt.Errorf("p2p: prepare noise: %w", err)
+	}
+	up, err := upgrader.New([]sec.SecureTransport{n}, muxers, nil, resources, d)
+	if err != nil {
+		return nil, nil, fmt.Errorf("p2p: prepare noise: %w", err)
+	}
+	return up, n, nil
+}
+
 // newTCP makes a TCP transport, which dials through the proxy if there is one, and
 // its Noise.
 func newTCP(sk crypto.PrivKey, d door, resources network.ResourceManager, by *socks, count *tally, n **noise.Transport) (tpt.Transport, error) {
-	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
-	var err error
-	if *n, err = noise.New(noise.ID, sk, muxers); err != nil {
-		return nil, fmt.Errorf("p2p: prepare noise: %w", err)
-	}
-	plain, err := upgrader.New([]sec.SecureTransport{*n}, muxers, nil, resources, d)
+	plain, its, err := newUpgrader(sk, d, resources)
 	if err != nil {
-		return nil, fmt.Errorf("p2p: prepare tcp: %w", err)
+		return nil, err
 	}
+	*n = its
 	up := countTCP(plain, count)
 	// Without port reuse: two hosts that dial each other at the same moment from
 	// their listening ports would share one TCP connection, with two diallers.

@@ -59,7 +59,9 @@ func parseFerryAddr(s string) (ma.Multiaddr, peer.ID, error) {
 	}
 	a, err := parseAddr(at)
 	if err != nil {
-		return nil, "", err
+		if a, err = parseWeb(at); err != nil {
+			return nil, "", err
+		}
 	}
 	id, err := peer.Decode(name)
 	if err != nil || !isEd25519(id) {
@@ -108,7 +110,7 @@ func VisitFerry(ctx context.Context, addr, proxy string, traffic *Traffic) (*Vis
 }
 
 func (v *Visit) open(ctx context.Context, sk crypto.PrivKey, a ma.Multiaddr, by *socks) error {
-	t, err := v.transport(sk, isQUIC(a), by)
+	t, err := v.transport(sk, a, by)
 	if err != nil {
 		return err
 	}
@@ -133,9 +135,13 @@ func (v *Visit) open(ctx context.Context, sk crypto.PrivKey, a ma.Multiaddr, by 
 	return msmux.SelectProtoOrFail(ferryProtocol, v.stream)
 }
 
-func (v *Visit) transport(sk crypto.PrivKey, overQUIC bool, by *socks) (tpt.Transport, error) {
+func (v *Visit) transport(sk crypto.PrivKey, a ma.Multiaddr, by *socks) (tpt.Transport, error) {
 	resources := &network.NullResourceManager{}
-	if !overQUIC {
+	if isWeb(a) {
+		up, _, err := newUpgrader(sk, door{}, resources)
+		return &byWeb{proxy: by, upgrader: up, resources: resources, count: v.count}, err
+	}
+	if !isQUIC(a) {
 		var n *noise.Transport
 		return newTCP(sk, door{}, resources, by, v.count, &n)
 	}
