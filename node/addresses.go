@@ -24,6 +24,9 @@ func connect(n *Node, a api.ConnectArgs) (*groupState, any, error) {
 	if !n.online {
 		return nil, nil, code(api.CodeNotRunning)
 	}
+	if n.cfg.Careful {
+		return nil, nil, code(api.CodeCareful)
+	}
 	addr, ok := dialable(a.Addr)
 	if !ok {
 		return nil, nil, code(api.CodeInvalidAddress)
@@ -62,7 +65,7 @@ func dialable(s string) (string, bool) {
 // dialled, or could if it ran.
 func (n *Node) linkAddrs(g *groupState) []string {
 	addrs := g.own
-	if len(addrs) == 0 && n.cfg.Proxy == "" {
+	if len(addrs) == 0 && !n.hides() {
 		addrs = expand(n.listen(g, g.record.Port), interfaceIPs())
 	}
 	return spread(addrs, protocol.MaxLinkAddresses)
@@ -75,7 +78,7 @@ func (n *Node) readyAddrs() []string {
 	for _, g := range n.sortedGroups() {
 		addrs = append(addrs, g.own...)
 	}
-	if len(n.groups) == 0 && n.cfg.Proxy == "" {
+	if len(n.groups) == 0 && !n.hides() {
 		addrs = append(addrs, expand(n.listen(nil, n.reserved), interfaceIPs())...)
 	}
 	return addrs

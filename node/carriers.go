@@ -88,7 +88,7 @@ func around(t engine.Time) engine.Time { return t*4/5 + upTo(t*2/5) }
 // visitDue begins the visits whose time has come.
 func (n *Node) visitDue() {
 	for _, g := range n.sortedGroups() {
-		g.carriers.sync(n.now(), g.engine.Ferries())
+		g.carriers.sync(n.now(), n.carefully(g.engine.Ferries()))
 		if !g.dials() || g.road != standing {
 			continue
 		}

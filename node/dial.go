@@ -30,6 +30,9 @@ func (n *Node) dialDue() {
 			n.pollDue(g)
 			continue
 		}
+		if n.cfg.Careful {
+			continue
+		}
 		for _, p := range g.book.next(n.now()) {
 			n.dial(g, p)
 		}

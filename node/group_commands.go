@@ -177,6 +177,9 @@ func (n *Node) startJoin(a api.JoinArgs) (*groupState, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n.cfg.Careful && len(l.Ferries) == 0 {
+		return nil, code(api.CodeCarefulLink)
+	}
 	old := n.groups[l.Group]
 	if old != nil && old.engine.Joined() {
 		if old.engine.Status().Removed {

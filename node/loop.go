@@ -160,10 +160,7 @@ func (n *Node) runBatch(batch []job) error {
 			n.lose(r.group, r.err)
 		}
 		r.group.retryAt = 0 // a person asked: worth a try whatever failed before
-		r.group.carriers.soon(n.now(), visitSoon)
-		if r.err == nil {
-			r.group.poll.soon(n.now(), visitSoon, true)
-		}
+		n.actedOn(r.group, r.err == nil)
 	}
 	n.settle()
 	if n.settled != nil && !slices.ContainsFunc(batch, func(j job) bool { return j.read != nil }) {
@@ -227,7 +224,9 @@ func (n *Node) sleep() time.Duration {
 		switch {
 		case !g.dials():
 		case g.road == standing:
-			until(g.book.due())
+			if !n.cfg.Careful {
+				until(g.book.due())
+			}
 			until(g.carriers.due())
 		default:
 			until(n.pollAt(g))

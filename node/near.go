@@ -87,7 +87,7 @@ func (n *Node) tendNear() {
 	}
 	var ports []uint16
 	for _, g := range n.sortedGroups() {
-		if g.host == nil || !g.engine.Joined() {
+		if g.host == nil || !g.engine.Joined() || g.road != standing {
 			continue
 		}
 		if g.nearPort == 0 {
@@ -109,7 +109,7 @@ func (n *Node) nearNext() (at *nearPlace, by *groupState, try *nearTry) {
 		return nil, nil, nil
 	}
 	for _, g := range n.sortedGroups() {
-		if !g.dials() || !g.engine.Joined() || n.nearLinks(g) >= maxNearLink {
+		if !g.dials() || !g.engine.Joined() || g.road != standing || n.nearLinks(g) >= maxNearLink {
 			continue
 		}
 		for _, p := range n.near.places {

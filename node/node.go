@@ -47,8 +47,13 @@ type Config struct {
 	Saver bool
 	// LAN looks for phones of the groups in the local networks of this machine, and
 	// tells there that something is here: a random name and a port (spec 62). Not with
-	// a Proxy.
+	// a Proxy; with Saver, or once the cap of a day is reached, nothing of it is done.
 	LAN bool
+	// Careful connects to letter carriers alone: no other phone is dialled, nothing is
+	// listened on, no address is told, and nothing is sent at the moment when a person
+	// writes it (spec 90 section 11). Not with Listen or LAN; Saver
+	// is passed over then.
+	Careful bool
 	// Offline opens the profile for single commands: Run is refused.
 	Offline bool
 }
@@ -117,8 +122,11 @@ func Open(cfg Config) (*Node, error) {
 	if p2p.CheckProxy(cfg.Proxy) != nil {
 		return nil, code(api.CodeInvalidProxy)
 	}
-	if cfg.LAN && cfg.Proxy != "" {
+	if cfg.LAN && (cfg.Proxy != "" || cfg.Careful) {
 		return nil, code(api.CodeLANWouldTell)
+	}
+	if cfg.Careful && len(cfg.Listen) > 0 {
+		return nil, code(api.CodeCarefulListens)
 	}
 	db, err := openProfile(cfg.Dir, cfg.Passphrase)
 	if err != nil {

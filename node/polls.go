@@ -21,7 +21,7 @@ func (n *Node) road(g *groupState) road {
 	switch {
 	case n.data.reached(n.clock()):
 		return acting
-	case n.cfg.Saver && g.engine.Joined():
+	case n.cfg.Saver && !n.cfg.Careful && g.engine.Joined():
 		return polling
 	}
 	return standing
@@ -127,6 +127,10 @@ func (n *Node) pollStep(g *groupState) {
 			n.call(g, first)
 			return
 		}
+	}
+	if n.cfg.Careful {
+		p.on = false
+		return
 	}
 	if p.again && p.place != nil && p.place.idle() {
 		p.again = false

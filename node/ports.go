@@ -85,7 +85,7 @@ func (n *Node) listen(g *groupState, port uint16) []string {
 		return nil
 	}
 	given := n.cfg.Listen
-	if len(given) == 0 && n.cfg.Proxy == "" {
+	if len(given) == 0 && !n.hides() {
 		given = everywhere()
 	}
 	out := withPort(given, port)

@@ -51,10 +51,15 @@ type ready struct {
 func (f *face) runCommand() *cobra.Command {
 	var listen []string
 	var proxy string
-	var lan, saver bool
-	c := f.command("run [--listen MULTIADDR]... [--lan] [--proxy HOST:PORT] [--saver]", "help.run", nil, func([]string) error {
-		if saver && len(listen) > 0 {
+	var lan, careful, saver bool
+	c := f.command("run [--listen MULTIADDR]... [--lan] [--proxy HOST:PORT] [--careful] [--saver]", "help.run", nil, func([]string) error {
+		switch {
+		case saver && len(listen) > 0:
 			return usage("--listen and --saver exclude each other")
+		case saver && lan:
+			return usage("--lan and --saver exclude each other")
+		case saver && careful:
+			return usage("--careful and --saver exclude each other")
 		}
 		dir, err := f.dir()
 		if err != nil {
@@ -69,7 +74,7 @@ func (f *face) runCommand() *cobra.Command {
 		if err := f.profileThere(dir); err != nil {
 			return err
 		}
-		n, err := f.openNode(node.Config{Dir: dir, Listen: listen, LAN: lan, Proxy: proxy, Saver: saver})
+		n, err := f.openNode(node.Config{Dir: dir, Listen: listen, LAN: lan, Proxy: proxy, Careful: careful, Saver: saver})
 		if err != nil {
 			return err
 		}
@@ -90,6 +95,7 @@ func (f *face) runCommand() *cobra.Command {
 	c.Flags().StringArrayVar(&listen, "listen", nil, f.flag("listen"))
 	c.Flags().BoolVar(&lan, "lan", false, f.flag("lan"))
 	c.Flags().StringVar(&proxy, "proxy", "", f.flag("proxy"))
+	c.Flags().BoolVar(&careful, "careful", false, f.flag("careful"))
 	c.Flags().BoolVar(&saver, "saver", false, f.flag("saver"))
 	return c
 }

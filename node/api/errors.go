@@ -146,6 +146,9 @@ const (
 	CodeRecoveryFile        = "recovery_file"         // cannot be made, or is there already
 	CodePolicyBounds        = "policy_bounds"
 	CodeDataBounds          = "data_bounds"       // of the cap of a day
+	CodeCareful             = "careful"           // a careful phone connects to letter carriers alone
+	CodeCarefulListens      = "careful_listens"   // a careful phone cannot be connected to
+	CodeCarefulLink         = "careful_link"      // a link that names no letter carrier
 	CodeLANWouldTell        = "lan_would_tell"    // looking for neighbours would tell where a phone is that hides it
 	CodeInvalidProxy        = "invalid_proxy"     // not the address of a proxy
 	CodeInvalidCarrier      = "invalid_carrier"   // not the address of a letter carrier
@@ -182,7 +185,7 @@ func Codes() []string {
 		CodeUnknownRole, CodeUnknownPosting,
 		CodeNotAnOrganiser, CodeOperatingDevice, CodeSuspended, CodeOrganiserLeaves, CodeNotOpen, CodeImpossibleDecision, CodeAlreadySuspended,
 		CodeNotSuspended, CodeNotYourself, CodeNoVoice, CodeDevicesBounds, CodeOneSuspension,
-		CodeGivenBack, CodeNoRecovery, CodeRecoveryWords, CodeRecoveryWordsNeeded, CodeRecoveryFile, CodePolicyBounds, CodeDataBounds, CodeLANWouldTell, CodeInvalidProxy, CodeInvalidCarrier, CodeTooManyCarriers,
+		CodeGivenBack, CodeNoRecovery, CodeRecoveryWords, CodeRecoveryWordsNeeded, CodeRecoveryFile, CodePolicyBounds, CodeDataBounds, CodeCareful, CodeCarefulListens, CodeCarefulLink, CodeLANWouldTell, CodeInvalidProxy, CodeInvalidCarrier, CodeTooManyCarriers,
 		CodeChainCopied, CodeNoAlarm, CodeAlarm, CodeAlertsWait, CodeNotAnAlert, CodeMoreReaders, CodeNoKeysYet,
 	}
 }
