@@ -6,6 +6,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 // admit turns a proven connection into a link that is not started yet. It fails
@@ -34,9 +35,13 @@ func (h *Host) admit(c *conn, s network.Stream, p proven) (*link, error) {
 		h.hints.part(l.peer)
 	}
 	ok := false
-	if p.class == Member {
+	switch {
+	case p.class == Member && c.circuit:
+		// Neither gossip nor identify: what a circuit can carry is for the link.
+		ok = c.decide(relayed)
+	case p.class == Member:
 		ok = h.net.show(c)
-	} else {
+	default:
 		ok = c.decide(admitted)
 	}
 	if !ok {
@@ -48,7 +53,7 @@ func (h *Host) admit(c *conn, s network.Stream, p proven) (*link, error) {
 
 // better reports whether the new link a is to replace b, which leads to the same
 // peer. Both sides compute this alike (spec 60 section 4): the wider class wins;
-// then the connection dialled by the smaller peer ID; then the newer one, since a
+// then the direct one; then the connection dialled by the smaller peer ID; then the newer one, since a
 // dialler makes no second connection while it holds its first.
 //
 // That a dialler holds no link also decides when it was not one of two that
@@ -56,6 +61,9 @@ func (h *Host) admit(c *conn, s network.Stream, p proven) (*link, error) {
 func (h *Host) better(a, b *link) bool {
 	if x, y := a.proven.class.rank(), b.proven.class.rank(); x != y {
 		return x > y
+	}
+	if a.conn.circuit != b.conn.circuit {
+		return b.conn.circuit
 	}
 	if a.conn.dialled == b.conn.dialled {
 		return true
@@ -85,6 +93,15 @@ func (h *Host) linkTo(p peer.ID) *link {
 		return nil
 	}
 	return l
+}
+
+// linkBy returns the link to p that is up, unless a is a direct road and the link is
+// through a ferry: then the direct one takes its place.
+func (h *Host) linkBy(p peer.ID, a ma.Multiaddr) *link {
+	if l := h.linkTo(p); l != nil && (!l.conn.circuit || isCircuit(a)) {
+		return l
+	}
+	return nil
 }
 
 // proveIn is the listener's side of the gate, on the first stream of c.

@@ -16,6 +16,8 @@ const (
 	refused          // or closed before it proved anything
 	admitted         // proven, with a link; not for the libp2p host
 	shown            // proven, with a link, and shown to the libp2p host
+	relayed          // as admitted, of class Member, through a ferry (circuit.go)
+	carrier          // to a ferry that may connect us with others; it proves nothing
 )
 
 // conn is our record of one swarm connection, kept from the end of its
@@ -23,12 +25,14 @@ const (
 type conn struct {
 	network.Conn
 	dialled bool
+	circuit bool        // it goes through a ferry
 	claimed atomic.Bool // the first inbound stream has been taken for the proof
 	held    atomic.Int64
 	timer   *time.Timer
 	leave   func() // gives back the place among the unproven
 
 	decided chan struct{} // closed when the verdict is no longer pending
+	ended   chan struct{} // closed when the connection is
 
 	mu      sync.Mutex // held while the host above is told, so that it hears Connected first
 	verdict verdict
@@ -62,10 +66,15 @@ func (c *conn) decideLocked(v verdict) bool {
 	return true
 }
 
-// wait blocks until the verdict is there. The proof's deadline bounds it.
-func (c *conn) wait() verdict {
-	<-c.decided
+// decidedAs returns the verdict so far.
+func (c *conn) decidedAs() verdict {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.verdict
+}
+
+// wait blocks until the verdict is there. The proof's deadline bounds it.
+func (c *conn) wait() verdict {
+	<-c.decided
+	return c.decidedAs()
 }

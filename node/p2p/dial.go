@@ -11,7 +11,7 @@ import (
 )
 
 // Dial connects to addr, for example /ip4/192.0.2.1/udp/4001/quic-v1, without
-// knowing who is there, and proves one of the Dial keys, newest first, with a
+// knowing who is there, or to one that CircuitAddr takes, through a ferry of SetFerries, and proves one of the Dial keys, newest first, with a
 // connection for each. If a link to whoever answers is up already, its id is
 // returned. It blocks until the proof or ctx ends. Errors: ErrSelf; ErrRefused if
 // no key was answered; ErrNotByProxy and ErrNeedsProxy before anything is sent;
@@ -25,6 +25,9 @@ func (h *Host) dial(ctx context.Context, addr string, keys []Key) (LinkID, error
 		return 0, ErrClosed
 	}
 	defer h.work.Done()
+	if CircuitAddr(addr) {
+		return h.dialCircuit(ctx, addr)
+	}
 	a, err := parseAddr(addr)
 	if err != nil {
 		return 0, err
@@ -42,6 +45,14 @@ func (h *Host) dial(ctx context.Context, addr string, keys []Key) (LinkID, error
 		return 0, h.dialError(ctx, err)
 	}
 	defer h.quic.drop(id)
+	if h.circuits.ferry(id) != nil { // one that somebody names as a member
+		return 0, ErrRefused
+	}
+	return h.meet(ctx, id, a, keys)
+}
+
+// meet connects to id at a and proves one of the keys; keys are not none.
+func (h *Host) meet(ctx context.Context, id peer.ID, a ma.Multiaddr, keys []Key) (LinkID, error) {
 	if id == h.self {
 		return 0, ErrSelf
 	}
@@ -51,7 +62,7 @@ func (h *Host) dial(ctx context.Context, addr string, keys []Key) (LinkID, error
 	}
 	defer func() { unlock() }()
 	for try, waits := 0, 0; try < len(keys) && waits <= maxWaits; {
-		if l := h.linkTo(id); l != nil {
+		if l := h.linkBy(id, a); l != nil {
 			return l.id, nil
 		}
 		if err := h.awaitLeaving(ctx, id); err != nil {
@@ -75,7 +86,7 @@ func (h *Host) dial(ctx context.Context, addr string, keys []Key) (LinkID, error
 			}
 			continue
 		}
-		if l := h.linkTo(id); l != nil { // M1 says that we hold no link
+		if l := h.linkBy(id, a); l != nil { // M1 says that we hold no link
 			c.shut()
 			return l.id, nil
 		}
@@ -88,7 +99,7 @@ func (h *Host) dial(ctx context.Context, addr string, keys []Key) (LinkID, error
 		}
 		try++
 	}
-	if l := h.linkTo(id); l != nil { // both dialled, and theirs was the one to keep
+	if l := h.linkBy(id, a); l != nil { // both dialled, and theirs was the one to keep
 		return l.id, nil
 	}
 	return 0, h.dialError(ctx, ErrRefused)
@@ -120,7 +131,11 @@ func (h *Host) connect(ctx context.Context, id peer.ID, a ma.Multiaddr) (*conn, 
 	ps := h.net.Peerstore()
 	ps.ClearAddrs(id)
 	ps.AddAddr(id, a, peerstore.TempAddrTTL)
-	ctx = network.WithForceDirectDial(ctx, "by address")
+	if isCircuit(a) {
+		h.net.Swarm.Backoff().Clear(id) // who dials decides how often
+	} else {
+		ctx = network.WithForceDirectDial(ctx, "by address")
+	}
 	if h.proxy != nil {
 		ctx = network.WithDialPeerTimeout(ctx, proxyPatience)
 	}
@@ -141,7 +156,7 @@ func (h *Host) awaitLeaving(ctx context.Context, id peer.ID) error {
 	h.mu.Lock()
 	l := h.byPeer[id]
 	h.mu.Unlock()
-	if l == nil {
+	if l == nil || !l.isClosing() {
 		return nil
 	}
 	select {

@@ -15,7 +15,8 @@ type LinkUp struct {
 	Class   Class    // CatchUp if either side asked for a signature, else the key's
 	Tag     [32]byte // our tag of the key that was proven
 	Dialled bool     // we dialled
-	Addr    string   // the remote multiaddr, for redialling if Dialled
+	Addr    string   // the remote multiaddr, for redialling if Dialled and not Circuit
+	Circuit bool     // the link goes through a ferry, which ends it after a while
 	Device  [16]byte // the device whose signature was admitted, else zero
 }
 

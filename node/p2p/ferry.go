@@ -16,6 +16,7 @@ import (
 	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
@@ -50,6 +51,11 @@ type FerryConfig struct {
 	// OnSession serves a client's stream, in a goroutine of its own, and closes it.
 	// Client is the client's peer ID, from the address of its connection.
 	OnSession func(st Stream, client []byte, from netip.Addr)
+	// Holder says whether a peer has shown a ticket: then it may be reached and reach
+	// others through this ferry, within the bounds of a closed one. It is called from
+	// goroutines of the host and must not block. If nil, everybody may, within those of
+	// an open one (spec 75 section 11).
+	Holder func(peer []byte) bool
 }
 
 // FerryHost is a libp2p host without a gate: it serves strangers, and has nothing
@@ -62,6 +68,8 @@ type FerryHost struct {
 	names   []ma.Multiaddr // of the web road
 	closers []io.Closer    // last opened first closed
 
+	circuits circuitCounts
+
 	mu       sync.Mutex
 	closed   bool
 	sessions sync.WaitGroup
@@ -69,6 +77,10 @@ type FerryHost struct {
 
 // NewFerry makes a host and starts to listen.
 func NewFerry(cfg FerryConfig) (*FerryHost, error) {
+	return newFerry(cfg, relayBounds(cfg.Holder != nil))
+}
+
+func newFerry(cfg FerryConfig, bounds relay.Resources) (*FerryHost, error) {
 	if len(cfg.Listen) == 0 || cfg.OnSession == nil {
 		return nil, errors.New("p2p: a ferry needs an address and somebody who serves")
 	}
@@ -77,7 +89,7 @@ func NewFerry(cfg FerryConfig) (*FerryHost, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.build(cfg.Seed, listen, cfg.Certificate); err != nil {
+	if err := f.build(cfg, bounds, listen); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -103,8 +115,8 @@ func (f *FerryHost) parse(addrs []string, cert *tls.Certificate) (list []ma.Mult
 	return list, nil
 }
 
-func (f *FerryHost) build(seed [32]byte, listen []ma.Multiaddr, cert *tls.Certificate) error {
-	sk, err := ferryKey(seed)
+func (f *FerryHost) build(cfg FerryConfig, bounds relay.Resources, listen []ma.Multiaddr) error {
+	sk, err := ferryKey(cfg.Seed)
 	if err != nil {
 		return err
 	}
@@ -117,8 +129,8 @@ func (f *FerryHost) build(seed [32]byte, listen []ma.Multiaddr, cert *tls.Certif
 	if err != nil {
 		return err
 	}
-	if cert != nil {
-		if err := addWeb(f.stack, sk, door{}, resources, cert); err != nil {
+	if cfg.Certificate != nil {
+		if err := addWeb(f.stack, sk, door{}, resources, cfg.Certificate); err != nil {
 			return err
 		}
 	}
@@ -138,6 +150,11 @@ func (f *FerryHost) build(seed [32]byte, listen []ma.Multiaddr, cert *tls.Certif
 	f.closers[len(f.closers)-1] = io.Closer(host) // it closes the swarm
 	host.SetStreamHandler(ferryProtocol, f.session)
 	host.Start()
+	passes, err := startRelay(host, cfg.Holder, bounds, &f.circuits)
+	if err != nil {
+		return err
+	}
+	f.closers = append(f.closers, passes)
 	for _, a := range listen {
 		if err := f.stack.swarm.Listen(a); err != nil {
 			return err

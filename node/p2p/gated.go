@@ -21,6 +21,10 @@ type gated struct {
 	emitter event.Emitter
 	// prove runs the listener's side of the gate on a connection's first stream.
 	prove func(*conn, network.Stream)
+	// lower takes a stream that is not for the host above, on a connection that we
+	// dialled and that is not shown; circuitOver hears of the end of a circuit.
+	lower       func(verdict, network.Stream)
+	circuitOver func()
 
 	mu        sync.Mutex
 	conns     map[network.Conn]*conn
@@ -56,8 +60,8 @@ func (g *gated) adopt(nc network.Conn) *conn {
 	if nc.IsClosed() {
 		return nil
 	}
-	c := &conn{Conn: nc, dialled: nc.Stat().Direction == network.DirOutbound,
-		decided: make(chan struct{}), leave: func() {}}
+	c := &conn{Conn: nc, dialled: nc.Stat().Direction == network.DirOutbound, circuit: isCircuit(nc.RemoteMultiaddr()),
+		decided: make(chan struct{}), ended: make(chan struct{}), leave: func() {}}
 	if !c.dialled {
 		if c.leave = g.waiting.enter(nc.RemoteMultiaddr()); c.leave == nil {
 			go nc.Close() // it may call back
@@ -83,11 +87,15 @@ func (g *gated) disconnected(nc network.Conn) {
 	if c == nil {
 		return
 	}
+	if c.circuit {
+		g.circuitOver()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
 	c.decideLocked(refused)
 	g.hideLocked(c)
+	close(c.ended)
 }
 
 // hide takes a connection from the sight of the host above, as if it had closed.
@@ -159,8 +167,18 @@ func (g *gated) inbound(s network.Stream) {
 		// The listener shows the connection before it answers us, so its streams
 		// may overtake the answer: hold them, read nothing. On a connection that
 		// they dialled there is nothing to wait for.
-		ok := c.dialled && c.held.Add(1) <= int64(g.bounds.held) && c.wait() == shown
-		if !ok {
+		v := refused
+		if c.dialled {
+			if v = c.decidedAs(); v == pending && c.held.Add(1) <= int64(g.bounds.held) {
+				v = c.wait()
+			}
+		}
+		switch v {
+		case shown:
+		case relayed, carrier:
+			g.lower(v, s)
+			return
+		default:
 			s.Reset()
 			c.shut()
 			return

@@ -26,9 +26,11 @@ type Host struct {
 	quic    *byAddress // nil with a proxy
 	noise   *noise.Transport
 	hints   *hinting
-	closers []io.Closer   // last opened first closed
 	nearMu  sync.Mutex    // one ListenNear at a time
 	near    atomic.Uint32 // its port; 0: none
+	// circuits are the roads through ferries; with a proxy there are none.
+	circuits *circuits
+	closers  []io.Closer // last opened first closed
 
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
@@ -135,6 +137,7 @@ func (h *Host) Addrs() []string {
 	for _, a := range all {
 		switch {
 		case h.isNear(a): // for neighbours, and for a short time
+		case isCircuit(a): // what a reservation returns is dialled instead
 		case manet.IsIPLoopback(a):
 			loopback = append(loopback, a.String())
 		case manet.IsIPUnspecified(a), manet.IsIP6LinkLocal(a): // the latter need a zone

@@ -9,6 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
@@ -61,10 +62,15 @@ func newResources(scale int, more ...rcmgr.Option) (network.ResourceManager, err
 		}
 		l.Memory *= rcmgr.LimitVal64(scale)
 	}
+	// Circuits between others leave room for what is said to the ferry itself.
+	passed := all
+	passed.Streams, passed.StreamsInbound, passed.StreamsOutbound = all.Streams/2, all.StreamsInbound/2, all.StreamsOutbound/2
+	passed.Memory = all.Memory / 2
 	limits := rcmgr.PartialLimitConfig{
 		System: all, Transient: transient,
 		AllowlistedSystem: one, AllowlistedTransient: one, // there is no such list
 		ServiceDefault: all, ServicePeerDefault: one4peer,
+		Service:         map[string]rcmgr.ResourceLimits{relay.ServiceName: passed},
 		ProtocolDefault: all, ProtocolPeerDefault: one4peer,
 		PeerDefault: one4peer, Conn: one, Stream: one,
 		// Connections dialled before the other's ID is known count as this peer.

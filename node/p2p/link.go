@@ -174,7 +174,7 @@ func (l *link) read() {
 func (l *link) deliver() {
 	tell := l.host.onEvent
 	tell(LinkUp{Link: l.id, Class: l.proven.class, Tag: l.proven.tag, Dialled: l.conn.dialled,
-		Addr: l.conn.RemoteMultiaddr().String(), Device: l.proven.device})
+		Circuit: l.conn.circuit, Addr: l.conn.RemoteMultiaddr().String(), Device: l.proven.device})
 	for open := true; open; {
 		select {
 		case data, ok := <-l.arrived:

@@ -196,10 +196,18 @@ func (h *Host) build(listen []ma.Multiaddr) error {
 	if h.hints, err = startHints(h.ctx, host, h); err != nil {
 		return err
 	}
+	if h.proxy == nil {
+		if h.circuits, err = newCircuits(h, host, sk, door{waiting: waiting}, resources); err != nil {
+			return err
+		}
+	}
 	for _, a := range listen {
 		if err := k.swarm.Listen(a); err != nil {
 			return fmt.Errorf("p2p: listen: %w", err)
 		}
+	}
+	if h.circuits != nil && len(listen) > 0 {
+		return h.circuits.listen()
 	}
 	return nil
 }

@@ -92,7 +92,12 @@ func VisitFerry(ctx context.Context, addr, proxy string, traffic *Traffic) (*Vis
 	if err != nil {
 		return nil, err
 	}
-	v := &Visit{server: id, count: traffic.ofVisits(), wake: make(chan struct{}, 1), gone: make(chan struct{})}
+	return visitAs(ctx, sk, a, id, by, traffic)
+}
+
+// visitAs is VisitFerry under a peer ID that is given.
+func visitAs(ctx context.Context, sk crypto.PrivKey, a ma.Multiaddr, id peer.ID, by *socks, traffic *Traffic) (v *Visit, err error) {
+	v = &Visit{server: id, count: traffic.ofVisits(), wake: make(chan struct{}, 1), gone: make(chan struct{})}
 	if v.client, err = peer.IDFromPrivateKey(sk); err != nil {
 		return nil, err
 	}
