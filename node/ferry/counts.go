@@ -1,6 +1,9 @@
 package ferry
 
-import "github.com/palabre-app/palabre/protocol/ferry"
+import (
+	"github.com/palabre-app/palabre/node/p2p"
+	"github.com/palabre-app/palabre/protocol/ferry"
+)
 
 // Counts is what a server did since it was made. It names nobody: not a mailbox, not an
 // address, not a ticket.
@@ -14,6 +17,7 @@ type Counts struct {
 	Refused  [ferry.NoTicket + 1]uint64
 	Given    uint64 // envelopes that were handed to a connection
 	Held     int64  // bytes of envelopes
+	Circuits p2p.Circuits
 	Failures uint64 // of the store
 }
 
@@ -23,6 +27,9 @@ func (s *Server) Counts() Counts {
 	defer s.mu.Unlock()
 	c := s.counts
 	c.Held, _ = s.store.Total()
+	if h := s.circuits.Load(); h != nil {
+		c.Circuits = h.Circuits()
+	}
 	return c
 }
 

@@ -96,6 +96,11 @@ var (
 	figureRefused  = figure("envelopes_refused_total", "Envelopes that were not taken in.", "reason")
 	figureGiven    = figure("envelopes_given_total", "Envelopes that were given to those who can read them.")
 	figureHeld     = figure("held_bytes", "Bytes of all envelopes that are held.")
+	figureReserved = figure("places_open", "Phones that can be reached through this machine now.")
+	figureCircuits = figure("circuits_open", "Connections between two phones that go through this machine now.")
+	figureCalls    = figure("circuits_begun_total", "Connections between two phones that were made.")
+	figureNoCall   = figure("circuits_refused_total", "Places and connections that were asked for and not given.")
+	figurePassed   = figure("circuits_bytes_total", "Bytes that went from one phone to another.")
 	figureFailures = figure("store_failures_total", "Failures of the disk; the first one ends the program.")
 )
 
@@ -124,5 +129,10 @@ func (c counted) Collect(to chan<- prometheus.Metric) {
 	}
 	say(figureGiven, prometheus.CounterValue, float64(n.Given))
 	say(figureHeld, prometheus.GaugeValue, float64(n.Held))
+	say(figureReserved, prometheus.GaugeValue, float64(n.Circuits.Reserved))
+	say(figureCircuits, prometheus.GaugeValue, float64(n.Circuits.Open))
+	say(figureCalls, prometheus.CounterValue, float64(n.Circuits.Begun))
+	say(figureNoCall, prometheus.CounterValue, float64(n.Circuits.Refused))
+	say(figurePassed, prometheus.CounterValue, float64(n.Circuits.Bytes))
 	say(figureFailures, prometheus.CounterValue, float64(n.Failures))
 }

@@ -57,7 +57,8 @@ func TestFigures(t *testing.T) {
 	want := map[string]int{"sessions_open": 0, "sessions_begun_total": 0, "sessions_refused_total": 0, "envelopes_kept_total": 0,
 		`envelopes_refused_total{reason="mailbox_full"}`: 0, `envelopes_refused_total{reason="share_used_up"}`: 0,
 		`envelopes_refused_total{reason="carrier_full"}`: 0, `envelopes_refused_total{reason="no_ticket"}`: 0,
-		"envelopes_given_total": 0, "held_bytes": 0, "store_failures_total": 0}
+		"envelopes_given_total": 0, "held_bytes": 0, "store_failures_total": 0,
+		"places_open": 0, "circuits_open": 0, "circuits_begun_total": 0, "circuits_refused_total": 0, "circuits_bytes_total": 0}
 	check := func(what string) (page string) {
 		t.Helper()
 		var got map[string]int

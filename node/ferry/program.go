@@ -143,11 +143,16 @@ func (f *Ferry) Serve(ctx context.Context, ready func(addrs []string)) (err erro
 		defer page.close() // nobody waits for what it was saying
 		f.shown = page.addr
 	}
-	host, err := p2p.NewFerry(p2p.FerryConfig{Seed: f.keys.seed, Listen: f.cfg.Listen, Certificate: f.cert,
-		OnSession: func(st p2p.Stream, client []byte, from netip.Addr) { _ = s.Serve(st, client, from) }})
+	hosted := p2p.FerryConfig{Seed: f.keys.seed, Listen: f.cfg.Listen, Certificate: f.cert,
+		OnSession: func(st p2p.Stream, client []byte, from netip.Addr) { _ = s.Serve(st, client, from) }}
+	if f.limits.Closed {
+		hosted.Holder = s.Holder
+	}
+	host, err := p2p.NewFerry(hosted)
 	if err != nil {
 		return errListen(err)
 	}
+	s.circuits.Store(host)
 	defer func() { err = errors.Join(err, host.Close()) }()
 	ready(host.Addrs())
 	hours := f.hours

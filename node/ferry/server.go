@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/palabre-app/palabre/node/p2p"
@@ -54,6 +55,9 @@ type Server struct {
 	day      int64         // of salt
 	networks map[string]int
 	counts   Counts
+
+	passes   passes
+	circuits atomic.Pointer[p2p.FerryHost] // nil: there is no host yet
 }
 
 // NewServer makes the server of a ferry whose peer id is given. Errors are the store's.
@@ -193,7 +197,7 @@ func (s *Server) Serve(st Stream, client []byte, from netip.Addr) error {
 		}
 		select {
 		case m := <-messages:
-			if err := s.take(ses, m, messages); err != nil {
+			if err := s.take(ses, client, m, messages); err != nil {
 				s.answer(st, ses) // what was answered before stands
 				return err
 			}
@@ -223,7 +227,7 @@ func read(st Stream, to chan<- []byte, over <-chan struct{}) error {
 
 // take takes a message, and those that wait behind it, and makes durable what they
 // ask for in one go.
-func (s *Server) take(ses *ferry.Session, m []byte, more <-chan []byte) error {
+func (s *Server) take(ses *ferry.Session, client, m []byte, more <-chan []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
@@ -240,6 +244,9 @@ func (s *Server) take(ses *ferry.Session, m []byte, more <-chan []byte) error {
 	}
 	if err != nil && !errors.Is(err, ferry.ErrClient) {
 		return s.fail(err)
+	}
+	if t, ok := ses.TicketAlone(); ok {
+		s.passes.give(string(client), t, s.now())
 	}
 	return errors.Join(s.commit(), err)
 }

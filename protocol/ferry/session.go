@@ -30,6 +30,7 @@ type Session struct {
 	pending []KeptOne // outcomes that wait for Advance
 	answers [][]byte
 	sent    int // bytes of all answers with their lengths
+	brought bool
 	done    bool
 }
 
@@ -104,6 +105,15 @@ func (s *Session) takeTicket(b []byte) error {
 	}
 	s.ticket = &t.Key
 	return nil
+}
+
+// TicketAlone returns the ticket of a session that its client has ended, and in which
+// nothing was done but to show it (spec 75 section 11).
+func (s *Session) TicketAlone() (TicketKey, bool) {
+	if !s.done || s.ticket == nil || s.opens > 0 || s.brought {
+		return TicketKey{}, false
+	}
+	return *s.ticket, true
 }
 
 // TicketContext is what the holder of a ticket signs under the label Ticket.
@@ -216,6 +226,7 @@ func (s *Session) takeWant(b []byte) error {
 }
 
 func (s *Session) takePut(now int64, b []byte) error {
+	s.brought = true
 	d, err := ParseDeposit(b)
 	if err != nil {
 		return err
