@@ -62,13 +62,16 @@ func dialable(s string) (string, bool) {
 }
 
 // linkAddrs returns what to put into an invite: where this device can be
-// dialled, or could if it ran.
+// dialled, or could if it ran, and while it does, where through a letter carrier.
 func (n *Node) linkAddrs(g *groupState) []string {
 	addrs := g.own
 	if len(addrs) == 0 && !n.hides() {
 		addrs = expand(n.listen(g, g.record.Port), interfaceIPs())
 	}
-	return spread(addrs, protocol.MaxLinkAddresses)
+	if g.reach.addr == "" {
+		return spread(addrs, protocol.MaxLinkAddresses)
+	}
+	return append(spread(addrs, protocol.MaxLinkAddresses-1), g.reach.addr)
 }
 
 // readyAddrs lists where all groups can be dialled; with no group yet, the

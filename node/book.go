@@ -23,6 +23,10 @@ var (
 	pauseDown    = engine.Seconds(1) / 4
 	lived        = engine.Seconds(30)  // a link that lasted so long was a good one
 	rotateEvery  = engine.Seconds(900) // all links are taken and others wait
+	// A link through a carrier that lasted so long was ended by the carrier's clock, and
+	// had nothing left to bring: making it again costs more than waiting.
+	circuitLived = engine.Seconds(100)
+	circuitEvery = engine.Seconds(900)
 )
 
 // book is where to dial for one group. It is a function of what it is told.
@@ -45,6 +49,7 @@ type place struct {
 	claim   p2p.LinkID // a dial led to this link, which is not up yet
 	via     string     // the address that did
 	self    bool       // this device answers there
+	resume  bool       // a link through a carrier ended before its time: there first
 }
 
 func (p *place) idle() bool { return !p.dialing && p.link == 0 && !p.self }
@@ -79,7 +84,7 @@ func (b *book) add(now engine.Time, addrs []string, given bool) {
 	if slices.ContainsFunc(addrs, func(a string) bool { return !slices.Contains(p.addrs, a) }) {
 		merged := slices.Clone(addrs)
 		for _, a := range p.addrs {
-			if p.given && !slices.Contains(merged, a) && len(merged) < maxPlaceAddrs {
+			if p.given && !slices.Contains(merged, a) && !p2p.CircuitAddr(a) && len(merged) < maxPlaceAddrs {
 				merged = append(merged, a)
 			}
 		}
@@ -198,7 +203,7 @@ func (b *book) reached(now engine.Time, p *place, link p2p.LinkID, addr string) 
 	p.dialing = false
 	p.claim, p.via = link, addr
 	p.next = now + max(p.pause, pauseFirst)
-	if i := slices.Index(p.addrs, addr); i > 0 {
+	if i := slices.Index(p.addrs, addr); i > 0 && !p2p.CircuitAddr(addr) { // a direct one is better
 		p.addrs = slices.Insert(slices.Delete(slices.Clone(p.addrs), i, i+1), 0, addr)
 	}
 }
@@ -245,6 +250,12 @@ func (b *book) down(now engine.Time, link p2p.LinkID) {
 			continue
 		}
 		p.link = 0
+		circuit := p2p.CircuitAddr(p.via)
+		if circuit && now-p.since >= circuitLived {
+			p.pause, p.next, p.resume = 0, now+circuitEvery, false
+			continue
+		}
+		p.resume = circuit
 		if now-p.since >= lived {
 			p.pause = 0
 		}

@@ -75,15 +75,18 @@ func (w *world) harbour(dir string, listen string, limits rules.Limits, tickets 
 		cert = &page.TLS.Certificates[0]
 		page.Close()
 	}
-	x.host, err = p2p.NewFerry(p2p.FerryConfig{Seed: [32]byte{2}, Listen: []string{listen}, Certificate: cert, OnSession: func(st p2p.Stream, client []byte, from netip.Addr) {
+	cfg := p2p.FerryConfig{Seed: [32]byte{2}, Listen: []string{listen}, Certificate: cert, OnSession: func(st p2p.Stream, client []byte, from netip.Addr) {
 		<-there
 		if x.server.Serve(st, client, from) == nil {
 			x.over.Add(1)
 		}
 		x.ended.Add(1)
 		w.wake()
-	}})
-	if err != nil {
+	}}
+	if limits.Closed {
+		cfg.Holder = func(p []byte) bool { return x.server.Holder(p) }
+	}
+	if x.host, err = p2p.NewFerry(cfg); err != nil {
 		w.t.Fatal(err)
 	}
 	if x.server, err = ferry.NewServer(x.host.ID(), kept, limits, time.Now); err != nil {

@@ -20,6 +20,22 @@ func (n *Node) dialTimeout() time.Duration {
 	return 20 * time.Second
 }
 
+// directTimeout is for an address of a place that can also be reached through a carrier:
+// most often nobody else can reach it directly.
+const directTimeout = 6 * time.Second
+
+// circuitsFirst sorts addresses through carriers before others.
+func circuitsFirst(a, b string) int {
+	x, y := p2p.CircuitAddr(a), p2p.CircuitAddr(b)
+	switch {
+	case x == y:
+		return 0
+	case x:
+		return -1
+	}
+	return 1
+}
+
 // dialDue starts the dials whose time has come.
 func (n *Node) dialDue() {
 	for _, g := range n.sortedGroups() {
@@ -45,11 +61,19 @@ func (n *Node) dial(g *groupState, p *place) {
 	addrs := slices.DeleteFunc(slices.Clone(p.addrs), func(a string) bool {
 		return slices.Contains(own, a) || g.road != standing && costly(a)
 	})
+	through := slices.ContainsFunc(addrs, p2p.CircuitAddr)
+	if p.resume {
+		slices.SortStableFunc(addrs, circuitsFirst)
+	}
 	n.closing.Go(func() {
 		var link p2p.LinkID
 		worked, err := "", p2p.ErrSelf
 		for _, a := range addrs {
-			ctx, cancel := context.WithTimeout(n.dialCtx, n.dialTimeout())
+			timeout := n.dialTimeout()
+			if through && !p2p.CircuitAddr(a) {
+				timeout = min(timeout, directTimeout)
+			}
+			ctx, cancel := context.WithTimeout(n.dialCtx, timeout)
 			var this error
 			link, this = host.Dial(ctx, a)
 			cancel()
@@ -114,7 +138,7 @@ const maxWorked = 4
 // remember keeps an address that worked, newest first, sealed in the store. It
 // is a help for the next start, no promise: a failure is passed over.
 func (n *Node) remember(g *groupState, addr string) {
-	if slices.Contains(g.worked, addr) {
+	if slices.Contains(g.worked, addr) || p2p.CircuitAddr(addr) { // the latter is gone tomorrow
 		return
 	}
 	worked := slices.Insert(slices.Clone(g.worked), 0, addr)

@@ -40,10 +40,13 @@ type groupState struct {
 	links          map[p2p.LinkID]bool // up
 	listening      []string            // as told to the host
 	own            []string            // where the host can be dialled
-	closing        bool                // the last host still has its sockets
-	nearPort       uint16              // where neighbours reach it; 0: none
-	reopen         bool                // the host is of the wrong kind now
-	renewAt        engine.Time         // when it makes way for one with another peer ID
+	told           []string            // what the engine was given of that, and of the place
+	reach          reach
+	risky          bool        // at high risk, as far as it is looked at
+	closing        bool        // the last host still has its sockets
+	nearPort       uint16      // where neighbours reach it; 0: none
+	reopen         bool        // the host is of the wrong kind now
+	renewAt        engine.Time // when it makes way for one with another peer ID
 
 	carriers carriers
 	book     book

@@ -111,6 +111,8 @@ func (n *Node) openHost(g *groupState) error {
 	}
 	g.host, g.signer, g.hostGeneration, g.listening = host, s, generation, cfg.Listen
 	g.renewAt = n.now() + around(renewEvery)
+	g.seesRisk()
+	g.reach = reach{asked: !n.asksForPlace(g)}
 	g.book.restart(n.now())
 	for _, a := range g.worked {
 		g.book.add(n.now(), []string{a}, true)
@@ -126,26 +128,34 @@ func (n *Node) openHost(g *groupState) error {
 	return nil
 }
 
-// tellAddrs tells the group where this device can be dialled, if that changed.
-func (n *Node) tellAddrs(g *groupState) (changed bool) {
+// tellAddrs tells the group where this device can be dialled, if that changed, and says
+// whether the network did. It waits for what letter carriers answer at the start: what
+// is told costs everybody a letter.
+func (n *Node) tellAddrs(g *groupState) (moved bool) {
 	if g.host == nil || !g.engine.Joined() {
 		return false
 	}
 	own := quicFirst(g.host.Addrs())
-	if slices.Equal(own, g.own) {
-		return false
-	}
+	moved = !slices.Equal(own, g.own)
 	g.own = own
-	if told := spread(own, maxTold); len(told) > 0 {
+	if !g.reach.asked {
+		return moved
+	}
+	told := spread(own, maxTold)
+	if g.reach.addr != "" {
+		told = append(spread(own, maxTold-1), g.reach.addr)
+	}
+	if len(told) > 0 && !slices.Equal(told, g.told) {
+		g.told = told
 		n.step(g, engine.Addresses{List: told})
 	}
-	return true
+	return moved
 }
 
 // compareAddrs notices that the machine moved to another network.
 func (n *Node) compareAddrs() {
 	for _, g := range n.sortedGroups() {
-		if n.tellAddrs(g) {
+		if g.seesRisk(); n.tellAddrs(g) {
 			g.book.hurry(n.now())
 			g.carriers.soon(n.now(), visitFirst)
 		}
@@ -163,8 +173,8 @@ func (n *Node) closeHost(g *groupState) {
 	n.endVisit(g)
 	g.poll.on = false
 	links := g.links
-	g.host, g.signer, g.own, g.listening, g.links = nil, nil, nil, nil, map[p2p.LinkID]bool{}
-	g.nearPort = 0
+	g.host, g.signer, g.own, g.told, g.listening, g.links = nil, nil, nil, nil, nil, map[p2p.LinkID]bool{}
+	g.nearPort, g.reach = 0, reach{}
 	g.hostGeneration++
 	g.closing = true
 	g.book.allDown(n.now())

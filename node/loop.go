@@ -228,6 +228,7 @@ func (n *Node) sleep() time.Duration {
 				until(g.book.due())
 			}
 			until(g.carriers.due())
+			until(g.reach.due())
 		default:
 			until(n.pollAt(g))
 		}

@@ -21,8 +21,9 @@ func (n *Node) settle() {
 		again = n.online && n.tendHosts()
 	}
 	if n.online && n.fatal == nil {
-		n.dialDue()
 		n.visitDue()
+		n.tendPlaces()
+		n.dialDue()
 		n.tendNear()
 		n.nearDue()
 	}
