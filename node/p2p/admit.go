@@ -126,6 +126,9 @@ func (h *Host) proveIn(c *conn, s network.Stream) {
 	if err == nil {
 		s.SetDeadline(time.Time{})
 		if l.start() {
+			if h.circuits != nil {
+				h.circuits.punch.try(l)
+			}
 			return
 		}
 	}

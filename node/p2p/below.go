@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -35,6 +36,7 @@ func (c *circuits) below() *below { return &below{c.above, c} }
 // newCircuits makes the roads of a host through ferries. The swarm closes what it opens.
 func newCircuits(h *Host, above host.Host, sk crypto.PrivKey, d door, resources network.ResourceManager) (*circuits, error) {
 	c := &circuits{host: h, above: above, key: sk, ferries: map[peer.ID]*ferry{}}
+	c.punch = &punching{c: c, ready: make(chan struct{})}
 	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
 	up, err := upgrader.New([]sec.SecureTransport{h.noise}, muxers, nil, resources, d)
 	if err != nil {
@@ -51,7 +53,8 @@ func newCircuits(h *Host, above host.Host, sk crypto.PrivKey, d door, resources 
 }
 
 // listen lets those in whom ferries announce.
-func (c *circuits) listen() error {
+func (c *circuits) listen(at []ma.Multiaddr) error {
+	c.quic = slices.ContainsFunc(at, isQUIC)
 	c.client.Start()
 	if err := c.host.net.Swarm.Listen(ma.StringCast("/p2p-circuit")); err != nil {
 		return fmt.Errorf("p2p: listen: %w", err)
@@ -102,13 +105,17 @@ func openStream(ctx context.Context, c *conn, name protocol.ID) (network.Stream,
 }
 
 // inbound takes a stream on a connection that is not for the host above: from a ferry,
-// that somebody calls. Nothing else is answered.
+// that somebody calls; from a member whom we called, that there may be a direct road.
+// Nothing else is answered.
 func (c *circuits) inbound(v verdict, s network.Stream) {
-	if v != carrier || c.stop == nil {
+	switch {
+	case v == carrier && c.stop != nil:
+		takeStream(s, proto.ProtoIDv2Stop, c.stop)
+	case v == relayed:
+		c.punch.inbound(s)
+	default:
 		s.Reset()
-		return
 	}
-	takeStream(s, proto.ProtoIDv2Stop, c.stop)
 }
 
 // takeStream hands a stream on if it is for one protocol.

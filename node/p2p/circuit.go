@@ -60,6 +60,8 @@ type circuits struct {
 	client    *client.Client
 	stop      network.StreamHandler // the client's, for somebody who calls
 	listening bool                  // others may come
+	quic      bool                  // by QUIC too
+	punch     *punching
 
 	mu      sync.Mutex
 	ferries map[peer.ID]*ferry
@@ -71,10 +73,11 @@ type ferry struct {
 	id    peer.ID
 	at    ma.Multiaddr
 	show  func(context.Context, *Visit) error
-	shown time.Time // zero: not yet
-	conn  *conn     // nil: none
-	users int       // dials and reservations that are being made
-	until time.Time // there is a place until then
+	shown time.Time    // zero: not yet
+	conn  *conn        // nil: none
+	users int          // dials and reservations that are being made
+	until time.Time    // there is a place until then
+	seen  ma.Multiaddr // where the ferry sees us come from by QUIC; nil: it is not known
 }
 
 // CircuitAddr says whether s is the address of a phone through a ferry:
@@ -287,13 +290,20 @@ func (c *circuits) connect(ctx context.Context, f *ferry) (*conn, error) {
 	if to, err = c.dial(ctx, f); err != nil {
 		return nil, err
 	}
+	var seen ma.Multiaddr
+	if c.quic && isQUIC(f.at) {
+		seen = observe(ctx, to)
+	}
 	c.mu.Lock()
-	f.conn, f.until = to, time.Time{}
+	f.conn, f.until, f.seen = to, time.Time{}, seen
 	named := c.ferries[f.id] == f
 	c.mu.Unlock()
 	if !named { // not any more
 		to.Close()
 		return nil, errNoFerry
+	}
+	if seen != nil {
+		c.punch.start()
 	}
 	return to, nil
 }

@@ -217,8 +217,8 @@ func TestCircuitEndsAndGoesOn(t *testing.T) {
 			x := openPassage(t, nil, change)
 			k := keys(key("k", Member))
 			a, b := start(t, k), start(t, k)
-			a.knows(x, "quic")
-			b.knows(x, "quic")
+			a.knows(x, "tcp") // which sees nobody's QUIC, so the link stays as it is
+			b.knows(x, "tcp")
 			r := a.mustReserve(x)
 			const envelope = 2 << 10
 			var sent int

@@ -28,6 +28,7 @@ type gated struct {
 
 	mu        sync.Mutex
 	conns     map[network.Conn]*conn
+	expected  map[peer.ID]bool
 	notifiees map[network.Notifiee]struct{}
 	handler   network.StreamHandler
 }
@@ -35,7 +36,7 @@ type gated struct {
 func newGated(s *swarm.Swarm, b bounds, w *waiting, e event.Emitter, prove func(*conn, network.Stream)) *gated {
 	g := &gated{
 		Swarm: s, bounds: b, waiting: w, emitter: e, prove: prove,
-		conns: map[network.Conn]*conn{}, notifiees: map[network.Notifiee]struct{}{},
+		conns: map[network.Conn]*conn{}, expected: map[peer.ID]bool{}, notifiees: map[network.Notifiee]struct{}{},
 	}
 	s.SetStreamHandler(g.inbound)
 	s.Notify(&network.NotifyBundle{
@@ -62,6 +63,9 @@ func (g *gated) adopt(nc network.Conn) *conn {
 	}
 	c := &conn{Conn: nc, dialled: nc.Stat().Direction == network.DirOutbound, circuit: isCircuit(nc.RemoteMultiaddr()),
 		decided: make(chan struct{}), ended: make(chan struct{}), leave: func() {}}
+	if g.expected[nc.RemotePeer()] && !c.circuit {
+		c.dialled = false
+	}
 	if !c.dialled {
 		if c.leave = g.waiting.enter(nc.RemoteMultiaddr()); c.leave == nil {
 			go nc.Close() // it may call back
@@ -77,6 +81,19 @@ func (g *gated) adopt(nc network.Conn) *conn {
 	c.mu.Unlock()
 	g.conns[nc] = c
 	return c
+}
+
+// expect says that p is about to come in by a connection that libp2p takes for one that
+// we dialled, until done is called.
+func (g *gated) expect(p peer.ID) (done func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.expected[p] = true
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.expected, p)
+	}
 }
 
 func (g *gated) disconnected(nc network.Conn) {

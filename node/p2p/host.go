@@ -95,6 +95,9 @@ func (h *Host) Close() error {
 	for _, l := range links {
 		l.stop()
 	}
+	if h.circuits != nil {
+		h.circuits.punch.close() // what it does goes through links, which have ended
+	}
 	var errs []error
 	for i := len(h.closers) - 1; i >= 0; i-- {
 		errs = append(errs, h.closers[i].Close())

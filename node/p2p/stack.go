@@ -207,7 +207,7 @@ func (h *Host) build(listen []ma.Multiaddr) error {
 		}
 	}
 	if h.circuits != nil && len(listen) > 0 {
-		return h.circuits.listen()
+		return h.circuits.listen(listen)
 	}
 	return nil
 }
