@@ -159,7 +159,7 @@ func (n *Node) visitOver(g *groupState, c *carrier) {
 		c.failed(now)
 	case !g.engine.Joined():
 		c.pause, c.visited, c.next = 0, now, now+around(visitJoining)
-	case len(g.links) > 0:
+	case len(g.links) > len(g.through): // those do not last
 		c.pause, c.visited, c.next = 0, now, now+around(visitLinked)
 	default:
 		c.pause, c.visited, c.next = 0, now, now+around(visitAlone)

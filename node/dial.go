@@ -138,12 +138,17 @@ const maxWorked = 4
 // remember keeps an address that worked, newest first, sealed in the store. It
 // is a help for the next start, no promise: a failure is passed over.
 func (n *Node) remember(g *groupState, addr string) {
-	if slices.Contains(g.worked, addr) || p2p.CircuitAddr(addr) { // the latter is gone tomorrow
+	if slices.Contains(g.worked, addr) {
 		return
 	}
 	worked := slices.Insert(slices.Clone(g.worked), 0, addr)
 	worked = worked[:min(len(worked), maxWorked)]
-	b := engine.Batch{Puts: []engine.Record{{Table: tableWorked, Key: g.id[:], Value: wire.Marshal(worked)}}}
+	if p2p.CircuitAddr(addr) {
+		g.worked = worked // who has just joined has no other; the next start has no use for it
+		return
+	}
+	kept := slices.DeleteFunc(slices.Clone(worked), p2p.CircuitAddr)
+	b := engine.Batch{Puts: []engine.Record{{Table: tableWorked, Key: g.id[:], Value: wire.Marshal(kept)}}}
 	if n.commitOwn(b) == nil {
 		g.worked = worked
 	}

@@ -38,6 +38,7 @@ type groupState struct {
 	hostGeneration int
 	signer         *signer
 	links          map[p2p.LinkID]bool // up
+	through        map[p2p.LinkID]bool // of those, the ones that go through a carrier
 	listening      []string            // as told to the host
 	own            []string            // where the host can be dialled
 	told           []string            // what the engine was given of that, and of the place
@@ -163,7 +164,7 @@ func (n *Node) dropUnlisted(listed map[protocol.GroupID]groupRecord) error {
 
 // addGroup puts an engine to work.
 func (n *Node) addGroup(e *engine.Engine, r groupRecord) *groupState {
-	g := &groupState{id: e.ID(), engine: e, record: r, links: map[p2p.LinkID]bool{},
+	g := &groupState{id: e.ID(), engine: e, record: r, links: map[p2p.LinkID]bool{}, through: map[p2p.LinkID]bool{},
 		joined: make(chan struct{}), usedUp: make(chan struct{}), gone: make(chan struct{})}
 	if e.Joined() {
 		close(g.joined)

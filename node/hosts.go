@@ -174,6 +174,7 @@ func (n *Node) closeHost(g *groupState) {
 	g.poll.on = false
 	links := g.links
 	g.host, g.signer, g.own, g.told, g.listening, g.links = nil, nil, nil, nil, nil, map[p2p.LinkID]bool{}
+	clear(g.through)
 	g.nearPort, g.reach = 0, reach{}
 	g.hostGeneration++
 	g.closing = true
@@ -197,12 +198,16 @@ func (n *Node) onNetwork(g *groupState, generation int, ev p2p.Event) {
 	switch ev := ev.(type) {
 	case p2p.LinkUp:
 		g.links[ev.Link] = true
+		if ev.Circuit {
+			g.through[ev.Link] = true
+		}
 		n.step(g, engine.PeerUp{Peer: engine.Peer(ev.Link), Class: engine.Class(ev.Class), Tag: ev.Tag, Dialled: ev.Dialled})
 		n.linkUp(g, ev.Link)
 		n.pollUp(g, ev)
 	case p2p.LinkDown:
 		if g.links[ev.Link] {
 			delete(g.links, ev.Link)
+			delete(g.through, ev.Link)
 			g.book.down(n.now(), ev.Link)
 			n.step(g, engine.PeerDown{Peer: engine.Peer(ev.Link)})
 			n.pollDown(g)

@@ -89,13 +89,13 @@ func TestPhonesMeetThroughACarrier(t *testing.T) {
 				return slices.ContainsFunc(told(ben), func(l []string) bool { return slices.Contains(l, addr) })
 			})
 			// Nothing of it stays for the next start: it would be of no use.
-			ben.inside(func() {
-				for _, g := range ben.groups {
-					if slices.ContainsFunc(g.worked, p2p.CircuitAddr) {
-						t.Errorf("kept: %v", g.worked)
-					}
+			ben.stop()
+			n := w.offline(ben.dir)
+			for _, g := range n.groups {
+				if slices.ContainsFunc(g.worked, p2p.CircuitAddr) {
+					t.Errorf("kept: %v", g.worked)
 				}
-			})
+			}
 		})
 	}
 }

@@ -85,6 +85,7 @@ func (n *Node) lose(g *groupState, err error) {
 	}
 	g.poll.on = false
 	clear(g.links)
+	clear(g.through)
 	if v := g.carriers.visit; v != nil {
 		v.Close()
 		g.carriers.visit, g.carriers.busy = nil, false
