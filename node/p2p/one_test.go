@@ -48,6 +48,27 @@ func TestBothSidesKeepTheSame(t *testing.T) {
 	}
 }
 
+// A direct connection is kept before one through a ferry, whoever dialled it and whichever
+// came first; a wider class before both.
+func TestTheDirectOneIsKept(t *testing.T) {
+	now := time.Now()
+	for _, self := range []peer.ID{"a", "c"} {
+		h := &Host{self: self, bounds: defaultBounds()}
+		for _, dialled := range [][2]bool{{true, true}, {true, false}, {false, true}, {false, false}} {
+			at := func(c Class, dialled, circuit bool) *link {
+				return &link{peer: "b", since: now, proven: proven{class: c}, conn: &conn{Conn: openedAt{at: now.Add(time.Hour)}, dialled: dialled, circuit: circuit}}
+			}
+			direct, circuit := at(Member, dialled[0], false), at(Member, dialled[1], true)
+			if !h.better(direct, circuit) || h.better(circuit, direct) {
+				t.Errorf("%s, dialled %v: the one through the ferry is kept", self, dialled)
+			}
+			if direct = at(CatchUp, dialled[0], false); h.better(direct, circuit) {
+				t.Errorf("%s, dialled %v: the narrower class is kept", self, dialled)
+			}
+		}
+	}
+}
+
 // While the side with the smaller ID proves its own connection, it does not
 // answer the other's proof; the side with the larger ID does.
 func TestTheSmallerIDTakesTurns(t *testing.T) {
