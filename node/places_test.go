@@ -89,6 +89,15 @@ func TestPhonesMeetThroughACarrier(t *testing.T) {
 				return slices.ContainsFunc(told(ben), func(l []string) bool { return slices.Contains(l, addr) })
 			})
 			// Nothing of it stays for the next start: it would be of no use.
+			if err := ben.change(t.Context(), func() (*groupState, error) {
+				for _, g := range ben.groups {
+					ben.remember(g, addr)
+					ben.remember(g, "/ip4/127.0.0.1/tcp/1")
+				}
+				return nil, nil
+			}); err != nil {
+				t.Fatal(err)
+			}
 			ben.stop()
 			n := w.offline(ben.dir)
 			for _, g := range n.groups {
