@@ -135,6 +135,19 @@ func TestVisits(t *testing.T) {
 	}
 }
 
+// A visit that is closed before it was started is over at once.
+func TestVisitThatNeverStarted(t *testing.T) {
+	noLeaks(t)
+	x := open(t)
+	v, err := VisitFerry(soon(t), x.at("quic"), "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Close()
+	within(t, v.gone)
+	within(t, x.over)
+}
+
 // TestVisitReachesNobodyElse: whoever answers at the address must have the name.
 func TestVisitReachesNobodyElse(t *testing.T) {
 	x := open(t)

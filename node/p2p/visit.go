@@ -39,6 +39,7 @@ type Visit struct {
 	mu      sync.Mutex
 	queue   [][]byte // frames
 	queued  int      // their bytes
+	started bool
 	closing bool
 }
 
@@ -174,6 +175,9 @@ func (v *Visit) Client() []byte { return []byte(v.client) }
 // Start begins to read and write. Each message goes to onMessage, which owns it and
 // blocks the reading; onEnd comes last. Both are called from one goroutine.
 func (v *Visit) Start(onMessage func([]byte), onEnd func()) {
+	v.mu.Lock()
+	v.started = true
+	v.mu.Unlock()
 	go v.write()
 	go func() {
 		defer onEnd()
@@ -215,6 +219,10 @@ func (v *Visit) Send(data []byte) error {
 func (v *Visit) Close() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if !v.started { // nobody would send what is queued
+		go v.stop()
+		return
+	}
 	if !v.closing {
 		v.closing = true
 		t := time.AfterFunc(visitDrain, v.stop)
