@@ -12,13 +12,12 @@ import (
 // This file says in which order a link brings what is lacking, and how a link is used
 // that a carrier cuts after so many bytes (spec 65 section 13).
 
-// Bounds of what a holder names before it is asked, and of a link that has a limit. A
-// carrier lets 128 KiB through in each direction: what is left over is for comparing.
+// Bounds of what a holder names before it is asked, and of messages on a link that has a
+// limit. Of that, 25 parts of 32 are for envelopes, the rest for comparing.
 const (
 	maxNamedOps    = 16
 	maxNamedUrgent = 16
 	maxNamedNewest = 50
-	limitedBytes   = maxNamedNewest * protocol.BucketSmall
 	limitedFrame   = 8_192 // bytes of a message of a reconciliation
 )
 
@@ -32,7 +31,7 @@ func (p *peer) frame() int {
 
 // full says whether as much is asked for on a link with a limit as it can bring.
 func (p *peer) full() bool {
-	return p.limited && len(p.asked)+len(p.queue) >= p.window()
+	return p.limited && len(p.asked)+len(p.queue) >= p.left/max(p.largest, protocol.BucketSmall)
 }
 
 // nameFirst tells who compares an epoch and holds something else what matters most

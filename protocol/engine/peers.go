@@ -67,7 +67,7 @@ type peer struct {
 
 func (e *Engine) peerUp(in PeerUp) {
 	p := &peer{id: in.Peer, class: in.Class, tag: in.Tag, dialled: in.Dialled,
-		limited: in.Limited, left: limitedBytes, named: map[[16]byte]bool{}, since: e.now, asked: map[protocol.EnvelopeID]bool{},
+		limited: in.Limit > 0, left: in.Limit / 32 * 25, named: map[[16]byte]bool{}, since: e.now, asked: map[protocol.EnvelopeID]bool{},
 		watch: map[protocol.MailboxID]bool{}, recon: map[[16]byte]*session{}, pages: map[protocol.MailboxID]bool{}}
 	e.peers[in.Peer] = p
 	switch {

@@ -31,7 +31,7 @@ type PeerUp struct {
 	Class   Class
 	Tag     [32]byte // epoch or invite id of the key that proved it, or address of a rescue mailbox
 	Dialled bool     // by this side
-	Limited bool     // it goes through a carrier that cuts it after 128 KiB in either direction
+	Limit   int      // bytes after which a carrier cuts it, in either direction; 0: it goes through none
 }
 
 // PeerDown says that a connection ended.

@@ -215,7 +215,7 @@ func (e *Engine) dealWith(p *peer, ses *session) {
 	e.onHave(p, need)
 	have = e.urgentFirst(e.epochs[ses.epoch], have)
 	if p.limited {
-		have = have[:min(len(have), maxNamedNewest+1)] // one more than it can bring: so that a new one follows
+		have = have[:min(len(have), max(p.left, 0)/protocol.BucketSmall+1)] // one more than it can bring: so that a new one follows
 	}
 	e.sendIDs(p, msgHave, have)
 }

@@ -23,7 +23,7 @@ const maxAhead = 7 << 19
 func (p *peer) window() int {
 	if p.limited {
 		size := max(p.largest, protocol.BucketSmall)
-		return (max(p.left, 0) + size - 1) / size
+		return min((max(p.left, 0)+size-1)/size, maxAhead/size)
 	}
 	if p.largest == 0 {
 		return maxAhead / protocol.BucketLarge

@@ -73,10 +73,18 @@ func (w *World) connect(a, b *Node, class engine.Class, tagA, tagB [32]byte) {
 	if class == engine.ClassCatchUp {
 		w.Counts["catch-up"]++
 	}
-	a.step(engine.PeerUp{Peer: l.id, Class: class, Tag: tagA, Dialled: w.Bug != NobodyAsks, Limited: w.relayed})
+	a.step(engine.PeerUp{Peer: l.id, Class: class, Tag: tagA, Dialled: w.Bug != NobodyAsks, Limit: w.limit()})
 	if l.up {
-		b.step(engine.PeerUp{Peer: l.id, Class: class, Tag: tagB, Limited: w.relayed})
+		b.step(engine.PeerUp{Peer: l.id, Class: class, Tag: tagB, Limit: w.limit()})
 	}
+}
+
+// limit is that of the links that come about now.
+func (w *World) limit() int {
+	if w.relayed {
+		return circuitBytes
+	}
+	return 0
 }
 
 func (l *link) other(n *Node) *Node {
