@@ -26,7 +26,7 @@ func TestRunWithCare(t *testing.T) {
 		}
 	}
 	same(t, "the profile", before, files(t, awa.dir))
-	must(t, awa.onWith("run", "--careful"))
+	must(t, awa.onWith("--careful"))
 	if len(awa.addrs) != 0 {
 		t.Errorf("it is at %q", awa.addrs)
 	}

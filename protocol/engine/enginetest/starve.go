@@ -97,7 +97,11 @@ func (s *hunger) wakeOne() error {
 	}
 	awake := s.issuer()
 	if awake == nil {
-		return fmt.Errorf("nobody organises")
+		if !s.wisest().allSuspended() {
+			return fmt.Errorf("nobody organises")
+		}
+		s.Counts["all suspended"]++ // each by another: people have to put it right (spec 40 section 6.3)
+		return s.Check()
 	}
 	off := s.random.IntN(2) == 0
 	s.logf("%s wakes, others off: %t", awake.Name, off)
@@ -173,6 +177,14 @@ func (s *hunger) settleGone(judge *Node) {
 func (n *Node) start() {
 	n.still, n.wake = 0, 0
 	n.step(engine.Tick{})
+}
+
+// allSuspended says whether all organisers are, as far as the node knows.
+func (n *Node) allSuspended() bool {
+	stopped := n.suspended()
+	return !slices.ContainsFunc(n.Engine.Members(), func(m engine.MemberView) bool {
+		return m.Role == group.Organiser && !slices.Contains(stopped, n.w.byMember(m.ID))
+	})
 }
 
 // organises says whether the node takes itself for an organiser who may act.
