@@ -18,7 +18,7 @@ const (
 	maxNamedOps    = 16
 	maxNamedUrgent = 16
 	maxNamedNewest = 50
-	limitedFrame   = 8_192 // bytes of a message of a reconciliation
+	limitedFrame   = recon.MinFrame
 )
 
 // frame is the size of a message of a reconciliation on a link.

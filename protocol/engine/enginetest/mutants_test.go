@@ -160,6 +160,15 @@ var mutants = []mutant{
 	{"TestLeaveWhateverIsLost", "who left is silent at once", "gate.go", " && !e.leaving() {", " {"},
 	{"TestLeaveWhateverIsLost", "who left knocks", "govern.go", "Left: true}", "Left: false}"},
 	{"TestLeaveWhateverIsLost", "that one left is not stored", "govern.go", "\te.putKnock()\n\treturn e.settle()", "\treturn e.settle()"},
+	// What was found by drawing histories, and on slow lines (spec 46 sections 2 and 5, spec 65).
+	{"TestComesBackWithNewKeys", "carried keys are a sign of an opened epoch", "rescue.go", "k.Counter > e.rescued[d].carried", "k.Counter > 0"},
+	{"TestToldInAnEpochBeside", "nothing is told in epochs beside", "carry.go", "if did, err := e.tellAside(); did || err != nil {", "if did, err := false, error(nil); did || err != nil {"},
+	{"TestSlowLineIsWaitedFor", "a slow line is not waited for", "wants.go", "min(p.gave+wantFor, w.until+wantMost)", "w.until"},
+	{"TestSlowLineIsNotWaitedForLong", "a slow line is waited for for ever", "wants.go", "min(p.gave+wantFor, w.until+wantMost)", "p.gave+wantFor"},
+	{"TestHolderGivesWhatALineTakes", "all is given at once", "wants.go", " || ahead >= maxAhead", ""},
+	{"TestNothingMissing", "equal sets are compared in parts", "recon.go", "recon.NewCheck(s", "recon.NewInitiator(s"},
+	{"TestFirstOnACircuit", "nothing is named first", "recon.go", "\t\te.nameFirst(p, s)\n", "\t\t_ = s\n"},
+	{"TestFirstOnACircuit", "what is new is not told on a circuit", "held.go", "p.limited && p.class", "false && p.class"},
 }
 
 // TestMutants breaks each rule and runs the test that is about it, which must fail.
