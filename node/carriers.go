@@ -67,6 +67,16 @@ func (c *carriers) soon(now, within engine.Time) {
 	}
 }
 
+// alone brings visits forward: no other phone is connected directly any more, and what
+// the others write comes by letter.
+func (c *carriers) alone(now engine.Time) {
+	for _, x := range c.list {
+		if x.visited != 0 && x.pause == 0 {
+			x.next = min(x.next, max(x.visited+around(visitAlone), now+upTo(visitSoon)))
+		}
+	}
+}
+
 // due is when the next visit is to be made; 0: none can be.
 func (c *carriers) due() engine.Time {
 	if c.busy || len(c.list) == 0 {

@@ -257,6 +257,44 @@ func TestTimesOfVisits(t *testing.T) {
 	}
 }
 
+// With another phone connected a carrier is visited every hour. Once that one is gone
+// its letters come as soon as if nobody had been there.
+func TestVisitsOnceAlone(t *testing.T) {
+	hurried(t)
+	visitLinked = engine.Seconds(3_600)
+	w := newWorld(t)
+	x := w.harbour(filepath.Join(t.TempDir(), "carrier"), "/ip4/127.0.0.1/tcp/0", rules.DefaultLimits())
+	ana, ben := w.phone("Ana"), w.phone("Ben")
+	ana.found(api.GroupCreateArgs{})
+	ana.admit("", ben)
+	call[api.Proposed](t, ana, api.CommandPolicySet, api.PolicySetArgs{Carriers: &[]string{x.addr}})
+	plan := func() (next, visited engine.Time) {
+		ana.inside(func() {
+			for _, g := range ana.groups {
+				if len(g.carriers.list) == 1 && len(g.links) > 0 && !g.carriers.busy {
+					next, visited = g.carriers.list[0].next-ana.now(), g.carriers.list[0].visited
+				}
+			}
+		})
+		return next, visited
+	}
+	var before engine.Time
+	w.until("the next visit to be far off", func() bool {
+		var next engine.Time
+		next, before = plan()
+		return next > visitLinked/2
+	})
+	ben.stop()
+	w.until("a visit", func() (done bool) {
+		ana.inside(func() {
+			for _, g := range ana.groups {
+				done = g.carriers.list[0].visited > before
+			}
+		})
+		return done
+	})
+}
+
 // Two phones that are never on at the same time meet at a carrier on the web road.
 func TestCarrierOnTheWeb(t *testing.T) {
 	hurried(t)

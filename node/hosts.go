@@ -208,6 +208,9 @@ func (n *Node) onNetwork(g *groupState, generation int, ev p2p.Event) {
 		if g.links[ev.Link] {
 			delete(g.links, ev.Link)
 			delete(g.through, ev.Link)
+			if len(g.links) == len(g.through) {
+				g.carriers.alone(n.now())
+			}
 			g.book.down(n.now(), ev.Link)
 			n.step(g, engine.PeerDown{Peer: engine.Peer(ev.Link)})
 			n.pollDown(g)

@@ -17,7 +17,7 @@ import (
 	"github.com/palabre-app/palabre/protocol/group"
 )
 
-var crashStep = flag.Int("crashstep", 120, "of the deaths that a phone can die, TestCrashAtEveryWrite draws one in so many, beside those at first writes; 1 for all")
+var crashStep = flag.Int("crashstep", 240, "of the deaths that a phone can die, TestCrashAtEveryWrite draws one in so many, beside those at first writes; 1 for all")
 
 // sea is a group of three who organise and one who reads, and what is watched of
 // it while phones die.
