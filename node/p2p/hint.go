@@ -34,8 +34,13 @@ func encodeHint(s salt, ids [][32]byte) []byte {
 	return b
 }
 
+// hintFits says whether b has the length of a hint.
+func hintFits(b []byte) bool {
+	return len(b) >= saltSize+hintSize && len(b) <= maxHint && (len(b)-saltSize)%hintSize == 0
+}
+
 func decodeHint(b []byte) (s salt, ids [][32]byte, err error) {
-	if len(b) < saltSize+hintSize || len(b) > maxHint || (len(b)-saltSize)%hintSize != 0 {
+	if !hintFits(b) {
 		return s, nil, errHint
 	}
 	s = salt(b[:saltSize])

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -300,6 +301,10 @@ func TestGossipRules(t *testing.T) {
 		"a long backoff":         prune(&pb.ControlPrune{TopicID: proto.String(hintTopic), Backoff: proto.Uint64(1 << 62)}),
 		"peer exchange":          prune(&pb.ControlPrune{TopicID: proto.String(hintTopic), Peers: []*pb.PeerInfo{{PeerID: []byte("x")}}}),
 		"too many ids":           {Control: &pb.ControlMessage{Iwant: []*pb.ControlIWant{{MessageIDs: ids}}}},
+		"too many ids to have":   {Control: &pb.ControlMessage{Ihave: []*pb.ControlIHave{{TopicID: proto.String(hintTopic), MessageIDs: ids}}}},
+		"too many ids to spare":  {Control: &pb.ControlMessage{Idontwant: []*pb.ControlIDontWant{{MessageIDs: ids}}}},
+		"too many grafts":        {Control: &pb.ControlMessage{Graft: slices.Repeat([]*pb.ControlGraft{{TopicID: proto.String(hintTopic)}}, maxSubs+1)}},
+		"too many prunes":        {Control: &pb.ControlMessage{Prune: slices.Repeat([]*pb.ControlPrune{{TopicID: proto.String(hintTopic)}}, maxSubs+1)}},
 		"too many messages":      {Publish: make17()},
 		"a hint without ids":     publish(make([]byte, saltSize)),
 		"a hint cut short":       publish(make([]byte, saltSize+hintSize-1)),
