@@ -27,7 +27,39 @@ import (
 // between them; TestOneAddressBarsNobody has the count.
 func TestFloodOfRawSockets(t *testing.T) {
 	v := start(t, keys(key("k", Member)))
-	_, addr, err := manet.DialArgs(ma.StringCast(v.addr("tcp")))
+	grown := flood(t, v.addr("tcp"), plainJunk)
+	for _, kind := range kinds {
+		friend := start(t, keys(key("k", Member)))
+		l := again(t, kind, func() (LinkID, error) { return friend.dial(v.addr(kind)) })
+		hello := []byte("hello over " + kind)
+		if err := friend.Send(l, hello); err != nil {
+			t.Fatal(err)
+		}
+		find(v, func(m Message) bool { return bytes.Equal(m.Data, hello) })
+	}
+	grown()
+}
+
+// again dials as a device does, until it gets in between all others.
+func again[T any](t *testing.T, what string, dial func() (T, error)) T {
+	t.Helper()
+	x, err := dial()
+	for late := time.Now().Add(patience); err != nil; x, err = dial() {
+		if time.Now().After(late) {
+			t.Fatal(what, ": ", err)
+		}
+	}
+	return x
+}
+
+func plainJunk(c net.Conn) net.Conn { return c }
+
+// flood lets 500 connections send junk to a TCP address, each anew when it is closed,
+// until the test ends; it returns when that is in full flow. The junk goes through wrap.
+// The func that it returns fails the test if memory has grown beyond bounds.
+func flood(t *testing.T, at string, wrap func(net.Conn) net.Conn) (grown func()) {
+	t.Helper()
+	_, addr, err := manet.DialArgs(ma.StringCast(at))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,8 +89,9 @@ func TestFloodOfRawSockets(t *testing.T) {
 				}
 				mu.Unlock()
 				c.SetDeadline(time.Now().Add(patience))
+				over := wrap(c)
 				for n, err := 1, error(nil); n > 0 && err == nil; {
-					n, err = c.Write(junk)
+					n, err = over.Write(junk)
 					mu.Lock()
 					sent += n
 					mu.Unlock()
@@ -72,13 +105,14 @@ func TestFloodOfRawSockets(t *testing.T) {
 			}
 		})
 	}
-	defer func() {
+	t.Cleanup(func() {
 		close(end)
 		sending.Wait()
 		if connected < 400 || sent < 10<<20 {
 			t.Errorf("%d connections sent %d bytes: this was no flood", connected, sent)
 		}
-	}()
+	})
+	late := time.Now().Add(patience)
 	for { // until it is in full flow
 		mu.Lock()
 		on := sent > 10<<20
@@ -86,28 +120,19 @@ func TestFloodOfRawSockets(t *testing.T) {
 		if on {
 			break
 		}
+		if time.Now().After(late) {
+			t.Fatal("there is no flood")
+		}
 		runtime.Gosched()
 	}
-	for _, kind := range kinds {
-		friend := start(t, keys(key("k", Member)))
-		l, err := friend.dial(v.addr(kind))
-		for late := time.Now().Add(patience); err != nil; l, err = friend.dial(v.addr(kind)) {
-			if time.Now().After(late) {
-				t.Fatal(kind, ": ", err)
-			}
+	return func() {
+		runtime.GC()
+		runtime.ReadMemStats(&during)
+		// Both ends of the 500 connections are in this process; each attacker has a
+		// stack and a socket.
+		if n := int64(during.HeapInuse+during.StackInuse) - int64(before.HeapInuse+before.StackInuse); n > 64<<20 {
+			t.Errorf("memory grew by %d bytes", n)
 		}
-		hello := []byte("hello over " + kind)
-		if err := friend.Send(l, hello); err != nil {
-			t.Fatal(err)
-		}
-		find(v, func(m Message) bool { return bytes.Equal(m.Data, hello) })
-	}
-	runtime.GC()
-	runtime.ReadMemStats(&during)
-	// Both ends of the 500 connections are in this process; each attacker has a
-	// stack and a socket.
-	if grown := int64(during.HeapInuse+during.StackInuse) - int64(before.HeapInuse+before.StackInuse); grown > 64<<20 {
-		t.Errorf("memory grew by %d bytes", grown)
 	}
 }
 
