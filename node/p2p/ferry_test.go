@@ -188,11 +188,12 @@ func TestFerryCloses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan bool)
-	v.Start(func([]byte) {}, func() { close(ended) })
+	served, ended := make(chan bool, 1), make(chan bool)
+	v.Start(func([]byte) { served <- true }, func() { close(ended) })
 	if err := v.Send([]byte{1}); err != nil {
 		t.Fatal(err)
 	}
+	within(t, served) // a session that has not begun need not end
 	if err := x.FerryHost.Close(); err != nil {
 		t.Fatal(err)
 	}
