@@ -22,6 +22,7 @@ const (
 	maxSessions = 128              // in all
 	maxNetwork  = 16               // of one network: many phones stand behind one address
 	patience    = 60 * time.Second // for a client that says nothing, or does not read
+	farewell    = 10 * time.Second // for one that has been given all, to have read it
 	maxBatch    = 16               // messages that are taken and made durable together
 )
 
@@ -38,6 +39,7 @@ type Stream interface {
 	io.Writer
 	SetReadDeadline(time.Time) error
 	SetWriteDeadline(time.Time) error
+	CloseWrite() error
 	Close() error
 }
 
@@ -188,12 +190,23 @@ func (s *Server) Serve(st Stream, client []byte, from netip.Addr) error {
 	var reading sync.WaitGroup
 	defer reading.Wait()
 	defer st.Close() // ends the reading
-	defer close(over)
+	leave := sync.OnceFunc(func() { close(over) })
+	defer leave()
 	messages, failed := make(chan []byte), make(chan error, 1)
 	reading.Go(func() { failed <- read(st, messages, over) })
 	for {
-		if done, err := s.answer(st, ses); done || err != nil {
+		done, err := s.answer(st, ses)
+		if err != nil {
 			return err
+		}
+		if done {
+			// Who closes a connection takes back what is still under way on it: the
+			// client closes first.
+			st.CloseWrite()
+			leave()
+			st.SetReadDeadline(time.Now().Add(farewell))
+			<-failed
+			return nil
 		}
 		select {
 		case m := <-messages:

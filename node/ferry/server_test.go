@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/palabre-app/palabre/identity/label"
+	"github.com/palabre-app/palabre/node/p2p"
 	"github.com/palabre-app/palabre/node/store"
 	"github.com/palabre-app/palabre/protocol"
 	"github.com/palabre-app/palabre/protocol/ferry"
@@ -204,7 +204,7 @@ func TestSessionsThatEndBadly(t *testing.T) {
 		if err := <-c.served; !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != patience {
 			t.Errorf("who says nothing: %v after %v", err, time.Since(start))
 		}
-		_, there := net.Pipe() // and nobody reads
+		_, there := pipes() // and nobody reads
 		start = time.Now()
 		if err := x.s.Serve(there, clientID, home); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != patience {
 			t.Errorf("who does not read: %v after %v", err, time.Since(start))
@@ -227,6 +227,21 @@ func TestSessionsThatEndBadly(t *testing.T) {
 		}
 		if err := <-c.served; err == nil {
 			t.Error("a frame of 4 GiB is waited for")
+		}
+		// Who was given all is to close first, but is not waited for as long.
+		here, there := pipes()
+		served := make(chan error, 1)
+		go func() { served <- x.s.Serve(there, clientID, home) }()
+		_, err := p2p.ReadFrame(here)
+		must(t, err)
+		_, err = here.Write(p2p.Frame([]byte{ferry.TypeDone}))
+		must(t, err)
+		for err == nil {
+			_, err = p2p.ReadFrame(here)
+		}
+		start = time.Now()
+		if err := <-served; err != nil || time.Since(start) != farewell {
+			t.Errorf("who does not close: %v after %v", err, time.Since(start))
 		}
 		if c = x.visit(home); len(c.fetch(box(1))) != 1 {
 			t.Error("what was kept before is not there")

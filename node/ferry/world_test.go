@@ -44,7 +44,7 @@ func open(t testing.TB, db Database, limits ferry.Limits) *shore {
 type client struct {
 	t      testing.TB
 	ferry  []byte // its peer id
-	conn   net.Conn
+	conn   pipe
 	send   func(msg []byte) error
 	nonce  [32]byte
 	bytes  int           // that came
@@ -53,10 +53,27 @@ type client struct {
 	gone   chan struct{} // closed then
 }
 
+// pipe is one end of a stream whose directions end by themselves.
+type pipe struct {
+	net.Conn // that is read
+	to       net.Conn
+}
+
+func pipes() (a, b pipe) {
+	a.Conn, b.to = net.Pipe()
+	b.Conn, a.to = net.Pipe()
+	return a, b
+}
+
+func (p pipe) Write(b []byte) (int, error)         { return p.to.Write(b) }
+func (p pipe) SetWriteDeadline(at time.Time) error { return p.to.SetWriteDeadline(at) }
+func (p pipe) CloseWrite() error                   { return p.to.Close() }
+func (p pipe) Close() error                        { return errors.Join(p.Conn.Close(), p.to.Close()) }
+
 // visit begins a session from an address.
 func (x *shore) visit(from netip.Addr) *client {
 	x.t.Helper()
-	here, there := net.Pipe()
+	here, there := pipes()
 	c := &client{t: x.t, ferry: ferryID, conn: here, came: make(chan []byte, 4_096), served: make(chan error, 1), gone: make(chan struct{})}
 	c.send = func(msg []byte) error {
 		_, err := here.Write(p2p.Frame(msg))
@@ -71,6 +88,7 @@ func (x *shore) visit(from netip.Addr) *client {
 		for {
 			m, err := p2p.ReadFrame(here)
 			if err != nil {
+				here.Close() // as a phone does: the ferry waits for it
 				return
 			}
 			c.bytes += 4 + len(m)

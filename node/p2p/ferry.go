@@ -36,6 +36,7 @@ type Stream interface {
 	io.ReadWriteCloser
 	SetReadDeadline(time.Time) error
 	SetWriteDeadline(time.Time) error
+	CloseWrite() error
 }
 
 // FerryConfig is all that NewFerry needs.

@@ -120,7 +120,7 @@ func (e *Engine) eraseOldPresence() {
 		e.forget(n)
 	}
 	for d, p := range e.addresses.others {
-		if p.Expires <= e.now.Unix() {
+		if e.presenceOver(p) {
 			delete(e.addresses.others, d)
 		}
 	}

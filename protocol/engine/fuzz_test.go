@@ -30,7 +30,7 @@ func (c *counting) Read(b []byte) (int, error) {
 }
 
 func FuzzPresence(f *testing.F) {
-	f.Add(wire.Marshal(presenceBody{Version: 1, Addrs: []string{"/ip4/10.0.0.1/tcp/4001"}, Expires: 5}))
+	f.Add(wire.Marshal(presenceBody{Version: 1, Addrs: []string{"/ip4/10.0.0.1/tcp/4001"}, Told: 5}))
 	f.Add([]byte{0x83, 1, 0x80, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, ok := parsePresence(b)

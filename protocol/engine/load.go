@@ -126,7 +126,7 @@ func (e *Engine) loadPresence() {
 	for _, s := range e.keptEpochs() {
 		for _, n := range e.held.ofEpoch(s.header.ID(), func(n entry) bool { return n.kind == protocol.KindPresence }) {
 			if f, _, err := e.frameOf(n); err == nil {
-				if p, ok := parsePresence(f.Body); ok && p.Expires > e.now.Unix() {
+				if p, ok := parsePresence(f.Body); ok && !e.presenceOver(p) {
 					e.notePresence(f.Device, p)
 				}
 			}

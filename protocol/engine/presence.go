@@ -23,20 +23,20 @@ type Addresses struct{ List []string }
 
 func (Addresses) input() {}
 
-// presenceBody is the body of a presence frame: addresses only, no peer ID.
+// presenceBody is the body of a presence frame: addresses only, no peer ID (spec 65
+// section 12).
 type presenceBody struct {
 	_       struct{} `cbor:",toarray"`
 	Version uint8
 	Addrs   []string
-	Expires int64
+	Told    int64 // when, in Unix seconds; of one device no two have the same
 }
 
 // presence is what is known of where devices can be dialled.
 type presence struct {
 	own    []string
 	told   []string // what the members were told last
-	until  int64
-	life   int64 // seconds for which they were told; 0 after a restart
+	at     int64    // and when
 	day    protocol.Day
 	count  int // items on that day
 	others map[identity.DeviceID]presenceBody
@@ -49,8 +49,7 @@ func (e *Engine) tellPresence() error {
 		return nil
 	}
 	// What was told goes with its day, everywhere: it is told anew each day.
-	life := e.byRisk(presenceSeconds, presenceSecondsRisk)
-	if slices.Equal(a.own, a.told) && protocol.DayOf(a.until-life) == e.now.Day() && a.life == life {
+	if slices.Equal(a.own, a.told) && protocol.DayOf(a.at) == e.now.Day() {
 		return nil
 	}
 	if today := e.now.Day(); a.day != today {
@@ -60,10 +59,14 @@ func (e *Engine) tellPresence() error {
 		return nil
 	}
 	a.count++
-	a.told, a.until, a.life = a.own, e.now.Unix()+life, life
+	at := e.now.Unix()
+	if at <= a.at && a.at <= at+protocol.DaySeconds { // further ahead nobody takes it
+		at = a.at + 1
+	}
+	a.told, a.at = a.own, at
 	gone := e.now.Day() + protocol.Day(e.byRisk(presenceDays, presenceDaysRisk))
-	e.put(tableMeta, keyAddresses, wire.Marshal(presenceBody{Version: protocol.Version, Addrs: a.told, Expires: a.until}), gone)
-	body := wire.Marshal(presenceBody{Version: protocol.Version, Addrs: a.own, Expires: a.until})
+	body := wire.Marshal(presenceBody{Version: protocol.Version, Addrs: a.told, Told: at})
+	e.put(tableMeta, keyAddresses, body, gone)
 	f := protocol.SignFrame(e.id, protocol.KindPresence, e.self.device, body)
 	return e.sealFrame(e.sending, e.now.Day(), f, gone)
 }
@@ -73,7 +76,7 @@ func (e *Engine) loadAddresses(b []byte) error {
 	if err := wire.Unmarshal(b, protocol.RoomSmall, &p); err != nil {
 		return err
 	}
-	e.addresses.told, e.addresses.until = p.Addrs, p.Expires
+	e.addresses.told, e.addresses.at = p.Addrs, p.Told
 	return nil
 }
 
@@ -100,21 +103,26 @@ func (e *Engine) applyPresence(f protocol.Frame) (protocol.Verdict, error) {
 	if !ok {
 		return protocol.Reject, nil
 	}
-	if p.Expires > e.now.Unix()+presenceSeconds+protocol.DaySeconds || p.Expires <= e.now.Unix() {
+	if p.Told > e.now.Unix()+protocol.DaySeconds || e.presenceOver(p) {
 		return protocol.Ignore, nil
 	}
 	e.signed(f.Device, e.now)
-	e.witness(f.Device, p.Expires-e.byRisk(presenceSeconds, presenceSecondsRisk))
-	p.Expires = min(p.Expires, e.now.Unix()+e.byRisk(presenceSeconds, presenceSecondsRisk))
+	e.witness(f.Device, p.Told)
 	e.notePresence(f.Device, p)
 	return protocol.Accept, nil
 }
 
+// presenceOver says whether addresses are too old to be dialled.
+func (e *Engine) presenceOver(p presenceBody) bool {
+	return p.Told+e.byRisk(presenceSeconds, presenceSecondsRisk) <= e.now.Unix()
+}
+
+// notePresence keeps of a device what it told last, in whatever order it comes.
 func (e *Engine) notePresence(d identity.DeviceID, p presenceBody) {
 	if e.addresses.others == nil {
 		e.addresses.others = map[identity.DeviceID]presenceBody{}
 	}
-	if old, ok := e.addresses.others[d]; ok && old.Expires >= p.Expires {
+	if old, ok := e.addresses.others[d]; ok && old.Told >= p.Told {
 		return
 	}
 	e.addresses.others[d] = p
@@ -133,7 +141,7 @@ func (e *Engine) PeerAddresses() [][]string {
 	for _, m := range e.log.Resolve().Members() {
 		for _, d := range m.Devices {
 			p, ok := e.addresses.others[d.ID]
-			if ok && d.ID != e.self.deviceID && p.Expires > e.now.Unix() && len(p.Addrs) > 0 {
+			if ok && d.ID != e.self.deviceID && !e.presenceOver(p) && len(p.Addrs) > 0 {
 				list = append(list, p.Addrs)
 			}
 		}

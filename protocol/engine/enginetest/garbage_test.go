@@ -173,7 +173,7 @@ func TestUnknownAuthorsAreNotShown(t *testing.T) {
 	for _, kind := range []protocol.FrameKind{protocol.KindPresence, protocol.KindAck, protocol.KindKeyUpdate, 200} {
 		forged := protocol.SignFrame(ana.id, kind, device(t, ben), []byte("by ben"))
 		if kind == protocol.KindPresence {
-			forged = protocol.SignFrame(ana.id, kind, device(t, ben), wire.Marshal([]any{1, []string{"/ip4/192.0.2.1/tcp/1"}, ana.Now().Unix() + 3600}))
+			forged = protocol.SignFrame(ana.id, kind, device(t, ben), wire.Marshal([]any{1, []string{"/ip4/192.0.2.1/tcp/1"}, ana.Now().Unix()}))
 		}
 		forged.Device = other.Device
 		if a.give(sealed(t, k, ana, forged)); !a.closed {

@@ -129,7 +129,7 @@ func (j *jammer) fill(n *Node) (offered int) {
 		give(f)
 	}
 	for i := range 20 {
-		give(protocol.SignFrame(x.n.id, protocol.KindPresence, x.device, wire.Marshal([]any{1, []string{fmt.Sprint("/ip4/192.0.2.1/tcp/", i)}, n.Now().Unix() + 3600})))
+		give(protocol.SignFrame(x.n.id, protocol.KindPresence, x.device, wire.Marshal([]any{1, []string{fmt.Sprint("/ip4/192.0.2.1/tcp/", i)}, n.Now().Unix()})))
 		give(protocol.SignFrame(x.n.id, protocol.KindReBox, x.device, j.junk(15_000)))
 		give(protocol.SignFrame(x.n.id, protocol.KindChunk, x.device, j.junk(15_000)))
 		give(protocol.SignFrame(x.n.id, protocol.KindBatch, x.device, j.junk(15_000)))

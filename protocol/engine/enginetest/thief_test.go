@@ -254,7 +254,7 @@ func (l *loot) presence(f protocol.Frame, into map[string]bool) {
 		_       struct{} `cbor:",toarray"`
 		Version uint8
 		Addrs   []string
-		Expires int64
+		Told    int64
 	}
 	if f.Kind == protocol.KindPresence && wire.Unmarshal(f.Body, 2048, &p) == nil {
 		for _, a := range p.Addrs {
