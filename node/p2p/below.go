@@ -36,7 +36,7 @@ func (c *circuits) below() *below { return &below{c.above, c} }
 // newCircuits makes the roads of a host through ferries. The swarm closes what it opens.
 func newCircuits(h *Host, above host.Host, sk crypto.PrivKey, d door, resources network.ResourceManager) (*circuits, error) {
 	c := &circuits{host: h, above: above, key: sk, ferries: map[peer.ID]*ferry{}}
-	c.punch = &punching{c: c, ready: make(chan struct{})}
+	c.punch = &punching{c: c, ready: make(chan struct{}), over: make(chan struct{})}
 	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
 	up, err := upgrader.New([]sec.SecureTransport{h.noise}, muxers, nil, resources, d)
 	if err != nil {

@@ -26,6 +26,7 @@ const maxPunched = 4
 type punching struct {
 	c     *circuits
 	ready chan struct{} // closed when service takes part
+	over  chan struct{} // closed at the end
 
 	mu      sync.Mutex
 	closed  bool
@@ -50,6 +51,7 @@ func (p *punching) close() {
 	p.closed = true
 	service := p.service
 	p.mu.Unlock()
+	close(p.over)
 	if service != nil {
 		service.Close()
 	}
@@ -83,12 +85,21 @@ func (p *punching) try(l *link) {
 // inbound takes the other side's wish to make a circuit's link direct.
 func (p *punching) inbound(s network.Stream) {
 	p.mu.Lock()
-	to := p.handler
+	begun := p.service != nil && !p.closed
 	p.mu.Unlock()
-	if to == nil {
+	if !begun {
 		s.Reset()
 		return
 	}
+	select {
+	case <-p.ready: // it takes a moment after the ferry has answered
+	case <-p.over:
+		s.Reset()
+		return
+	}
+	p.mu.Lock()
+	to := p.handler
+	p.mu.Unlock()
 	takeStream(s, holepunch.Protocol, to)
 }
 
@@ -163,19 +174,20 @@ func (x *puncher) Connect(ctx context.Context, to peer.AddrInfo) error {
 	if addrs = addrs[:min(len(addrs), maxPunched)]; len(addrs) == 0 || !ok {
 		return errNotDialable
 	}
-	_, client, _ := network.GetSimultaneousConnect(ctx)
-	unlock, err := h.lockPeer(ctx.Done(), to.ID)
-	if err != nil {
-		return err
+	if _, client, _ := network.GetSimultaneousConnect(ctx); client {
+		unlock, err := h.lockPeer(ctx.Done(), to.ID)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	} else {
+		// Their proof, which takes the lock, may come while libp2p still waits for the
+		// connection: if that was faster than this call, it waits in vain.
+		defer h.net.expect(to.ID)()
 	}
-	release := sync.OnceFunc(unlock)
-	defer release()
 	ps := h.net.Peerstore()
 	ps.ClearAddrs(to.ID)
 	ps.AddAddrs(to.ID, addrs, peerstore.TempAddrTTL)
-	if !client {
-		defer h.net.expect(to.ID)()
-	}
 	nc, err := h.net.Swarm.DialPeer(ctx, to.ID)
 	if err != nil {
 		return errNoAnswer
@@ -188,7 +200,6 @@ func (x *puncher) Connect(ctx context.Context, to peer.AddrInfo) error {
 		_, err := h.proveOut(ctx, c, key)
 		return err
 	}
-	release() // their proof may wait for it
 	if v := c.wait(); v != shown {
 		return errGate
 	}
