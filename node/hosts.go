@@ -201,7 +201,7 @@ func (n *Node) onNetwork(g *groupState, generation int, ev p2p.Event) {
 		if ev.Circuit {
 			g.through[ev.Link] = true
 		}
-		n.step(g, engine.PeerUp{Peer: engine.Peer(ev.Link), Class: engine.Class(ev.Class), Tag: ev.Tag, Dialled: ev.Dialled})
+		n.step(g, engine.PeerUp{Peer: engine.Peer(ev.Link), Class: engine.Class(ev.Class), Tag: ev.Tag, Dialled: ev.Dialled, Limit: g.limitOf(ev)})
 		n.linkUp(g, ev.Link)
 		n.pollUp(g, ev)
 	case p2p.LinkDown:

@@ -230,3 +230,21 @@ func showTicket(ctx context.Context, v *p2p.Visit, seed [32]byte) error {
 		}
 	}
 }
+
+// Bytes that letter carriers let through a circuit (spec 75 section 11).
+const (
+	openLimit   = 128 << 10
+	closedLimit = 32 << 20
+)
+
+// limitOf is after how many bytes a carrier cuts a link; 0: it is direct. Which carrier
+// it goes through is not asked: if one of the group is open to all, its limit counts.
+func (g *groupState) limitOf(up p2p.LinkUp) int {
+	switch {
+	case !up.Circuit:
+		return 0
+	case slices.ContainsFunc(g.carriers.list, func(c *carrier) bool { return c.ticket == nil }):
+		return openLimit
+	}
+	return closedLimit
+}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -47,18 +48,26 @@ func (p *phone) placed() (addr string) {
 
 // Ben finds Ana through a letter carrier that keeps no letters: he joins by a link that
 // names no other address, and both tell each other of what they write. So it is when the
-// carrier is closed and they have a ticket.
+// carrier is closed and they have a ticket, and where there is no direct way for them.
 func TestPhonesMeetThroughACarrier(t *testing.T) {
-	for name, closed := range map[string]bool{"open": false, "closed": true} {
-		t.Run(name, func(t *testing.T) {
+	for _, c := range []struct {
+		name, listen string
+		closed       bool
+	}{
+		{"open", "/ip4/127.0.0.1/udp/0/quic-v1", false},
+		{"closed", "/ip4/127.0.0.1/udp/0/quic-v1", true},
+		{"not direct", "/ip4/127.0.0.1/tcp/0", false},
+		{"not direct, closed", "/ip4/127.0.0.1/tcp/0", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
 			hurried(t)
 			w := newWorld(t)
 			limits := rules.DefaultLimits()
-			limits.Closed, limits.Mailbox = closed, 1 // no letter is as small
+			limits.Closed, limits.Mailbox = c.closed, 1 // no letter is as small
 			seed := [32]byte{3}
-			x := w.harbour(filepath.Join(t.TempDir(), "carrier"), "/ip4/127.0.0.1/udp/0/quic-v1", limits, seed)
+			x := w.harbour(filepath.Join(t.TempDir(), "carrier"), c.listen, limits, seed)
 			named := x.addr
-			if closed {
+			if c.closed {
 				named += "#AwAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 			}
 			ana, ben := w.phone("Ana"), w.phone("Ben")
@@ -72,9 +81,13 @@ func TestPhonesMeetThroughACarrier(t *testing.T) {
 			if c := x.host.Circuits(); c.Begun == 0 || c.Bytes == 0 {
 				t.Errorf("they met elsewhere: %+v", c)
 			}
-			post1(t, ana, "un")
-			post1(t, ben, "deux")
-			w.shows([]string{"deux", "un"}, ana, ben)
+			var wrote []string
+			for _, p := range []*phone{ana, ben, ana, ben} { // one after the other: as they come
+				title := fmt.Sprint(len(wrote))
+				post1(t, p, title)
+				wrote = append(wrote, title)
+				w.shows(wrote, ana, ben)
+			}
 			// Ben is told Ana's new place by Ana, and nobody is told it through letters.
 			ben.placed()
 			told := func(p *phone) (list [][]string) {

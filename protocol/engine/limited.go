@@ -10,7 +10,7 @@ import (
 )
 
 // This file says in which order a link brings what is lacking, and how a link is used
-// that a carrier cuts after so many bytes (spec 65 section 13).
+// that a carrier cuts after so many bytes (spec 65 section 11).
 
 // Bounds of what a holder names before it is asked, and of messages on a link that has a
 // limit. Of that, 25 parts of 32 are for envelopes, the rest for comparing.

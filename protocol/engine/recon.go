@@ -12,9 +12,11 @@ import (
 	"github.com/palabre-app/palabre/protocol/wire"
 )
 
-// Pauses between reconciliations of one link when nothing was found: they back
-// off from the first to the last.
+// Pauses between reconciliations of one link. The first is a short one: hints are lost
+// that were given before gossip had begun on the link, and what was under way on one
+// that it takes the place of. Then, when nothing is found, they back off.
 var (
+	reconAgain = Seconds(5)
 	reconFirst = Seconds(60)
 	reconLast  = Seconds(300)
 )
@@ -85,8 +87,7 @@ func (e *Engine) keptByUse() []*epochState {
 
 // reconcileAll opens sessions for the kept epochs that matter most.
 func (e *Engine) reconcileAll(p *peer) {
-	p.recEach = reconFirst
-	p.nextRec = e.now + p.recEach
+	p.recEach, p.nextRec = 0, e.now+reconAgain
 	e.askNames(p)
 	list := e.keptByUse()
 	for _, s := range list[:min(len(list), maxReconTags)] {
@@ -184,7 +185,7 @@ func (e *Engine) onReconReply(p *peer, m reconBody) bool {
 		delete(p.recon, m.Tag)
 		return false
 	}
-	if len(have)+len(need) > 0 {
+	if len(have)+len(need) > 0 && p.recEach != 0 {
 		p.recEach = reconFirst
 		p.nextRec = e.now + p.recEach
 	}
@@ -299,7 +300,11 @@ func (e *Engine) tickPeers() error {
 	e.handOn()
 	for _, p := range e.sortedPeers() {
 		if p.dialled && p.class == ClassMember && !p.old && p.nextRec != 0 && e.now >= p.nextRec {
-			p.recEach = min(p.recEach*2, reconLast)
+			if p.recEach == 0 && e.now < p.since+reconFirst && len(p.asked)+len(p.queue) > 0 {
+				p.nextRec = e.now + reconAgain // there is much to bring first
+				continue
+			}
+			p.recEach = min(max(p.recEach*2, reconFirst), reconLast)
 			p.nextRec = e.now + p.recEach
 			if err := e.reconcileMore(p); err != nil {
 				return err
