@@ -62,6 +62,7 @@ var decoders = map[string]string{
 	"protocol/ferry.parseOpen":             "protocol/ferry.FuzzBodies",
 	"protocol/engine.parsePresence":        "protocol/engine.FuzzPresence",
 	"protocol/engine.parseRecon":           "protocol/engine.FuzzRecon",
+	"protocol/engine.parseCheck":           "protocol/engine.FuzzCheck",
 	"protocol/engine.parseHeads":           "protocol/engine.FuzzHeads",
 	"protocol/engine.parseNames":           "protocol/engine.FuzzNames",
 	"protocol/engine.parsePages":           "protocol/engine.FuzzPages",

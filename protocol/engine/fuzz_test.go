@@ -130,12 +130,22 @@ func FuzzRecon(f *testing.F) {
 	})
 }
 
+func FuzzCheck(f *testing.F) {
+	f.Add(wire.Marshal([]checkBody{{Tag: [16]byte{1}}, {Fingerprint: [recon.FingerprintSize]byte{2}}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		list, err := parseCheck(b)
+		if err == nil && (len(list) > maxReconTags || !bytes.Equal(wire.Marshal(list), b)) {
+			t.Fatal("what parsed does not encode to the same bytes, or is too long")
+		}
+	})
+}
+
 // FuzzPeerMessage gives arbitrary messages of a link to an engine, one link for
 // each class: nothing panics, nothing is stored, and an id list that was
 // understood has one encoding.
 func FuzzPeerMessage(f *testing.F) {
 	ids := wire.Marshal([]protocol.EnvelopeID{{1}, {2}})
-	for kind := byte(0); kind <= msgKeys; kind++ {
+	for kind := byte(0); kind <= msgChecked; kind++ {
 		f.Add(append([]byte{kind}, ids...))
 		f.Add([]byte{kind})
 	}

@@ -23,6 +23,8 @@ const (
 	msgPages      = 14 // [look further, addresses of page mailboxes]: pages to be given, now or when they come
 	msgKeysWanted = 15 // item ids, by their first halves, of keys and inbox items to be given
 	msgKeys       = 16 // frames of keys and inbox items, for organisers' devices
+	msgCheck      = 17 // [tag, fingerprint] of epochs: does the other side hold the same?
+	msgChecked    = 18 // one byte for each of them
 )
 
 // Bounds of a peer's messages and of what is kept for it.
@@ -34,32 +36,33 @@ const (
 
 // peer is one link.
 type peer struct {
-	id      Peer
-	class   Class
-	tag     [32]byte
-	dialled bool
-	since   Time
-	old     bool                         // proven under an epoch that is no longer the sending one
-	until   Time                         // when it is closed; 0: it is not
-	asked   map[protocol.EnvelopeID]bool // asked for and not yet given
-	gave    Time                         // when it gave one last
-	largest int                          // bytes of the largest that it gave lately
-	limited bool                         // a carrier cuts it after so many bytes
-	left    int                          // of a limited one: bytes of envelopes that it may still bring
-	named   map[[16]byte]bool            // epochs of which it was told what matters most
-	queue   []protocol.EnvelopeID
-	watch   map[protocol.MailboxID]bool
-	recon   map[[16]byte]*session
-	nextRec Time
-	namesAt Time  // when it was last looked whether to ask for names
-	names   int   // how many it was asked for and has not given
-	told    bool  // it told its time
-	clock   int64 // its clock less this one, in seconds
-	toldAt  Time  // when it was told the time of this clock
-	recEach Time
-	parted  Time                        // when the own departure was given on it; 0: it was not
-	rescue  *rescueLink                 // of a link that was proven under a rescue key
-	pages   map[protocol.MailboxID]bool // asked for by it and not held here
+	id       Peer
+	class    Class
+	tag      [32]byte
+	dialled  bool
+	since    Time
+	old      bool                         // proven under an epoch that is no longer the sending one
+	until    Time                         // when it is closed; 0: it is not
+	asked    map[protocol.EnvelopeID]bool // asked for and not yet given
+	gave     Time                         // when it gave one last
+	largest  int                          // bytes of the largest that it gave lately
+	limited  bool                         // a carrier cuts it after so many bytes
+	left     int                          // of a limited one: bytes of envelopes that it may still bring
+	named    map[[16]byte]bool            // epochs of which it was told what matters most
+	queue    []protocol.EnvelopeID
+	watch    map[protocol.MailboxID]bool
+	recon    map[[16]byte]*session
+	checking []session // epochs of the open question whether the other side holds the same
+	nextRec  Time
+	namesAt  Time  // when it was last looked whether to ask for names
+	names    int   // how many it was asked for and has not given
+	told     bool  // it told its time
+	clock    int64 // its clock less this one, in seconds
+	toldAt   Time  // when it was told the time of this clock
+	recEach  Time
+	parted   Time                        // when the own departure was given on it; 0: it was not
+	rescue   *rescueLink                 // of a link that was proven under a rescue key
+	pages    map[protocol.MailboxID]bool // asked for by it and not held here
 	// collects: it asked for keys on this link, as an organiser's device does
 	collects           bool
 	nextKeys, keysEach Time // when it is asked for keys again
@@ -132,7 +135,7 @@ func (e *Engine) receive(in Received) {
 	if p == nil || len(in.Data) == 0 {
 		return
 	}
-	if p.class == ClassInvite && in.Data[0] <= msgNone && in.Data[0] != msgGive {
+	if t := in.Data[0]; p.class == ClassInvite && (t <= msgNone && t != msgGive || t == msgCheck || t == msgChecked) {
 		return // strangers and members have nothing of this to say to each other
 	}
 	body := in.Data[1:]
@@ -150,6 +153,10 @@ func (e *Engine) receive(in Received) {
 		ok = e.onRecon(p, body)
 	case msgNone:
 		ok = e.onNone(p, body)
+	case msgCheck:
+		ok = e.onCheck(p, body)
+	case msgChecked:
+		ok = e.onChecked(p, body)
 	case msgFetch:
 		ok = e.onFetch(p, body)
 	case msgEnd:

@@ -85,17 +85,14 @@ func (e *Engine) keptByUse() []*epochState {
 	return list
 }
 
-// reconcileAll opens sessions for the kept epochs that matter most.
+// reconcileAll compares the kept epochs that matter most.
 func (e *Engine) reconcileAll(p *peer) {
 	p.recEach, p.nextRec = 0, e.now+reconAgain
 	e.askNames(p)
-	list := e.keptByUse()
-	for _, s := range list[:min(len(list), maxReconTags)] {
-		e.reconcile(p, s)
-	}
+	e.check(p, e.keptByUse())
 }
 
-// reconcileMore opens sessions again. Where more epochs are kept than a round has
+// reconcileMore compares again. Where more epochs are kept than a round has
 // room for it begins anywhere among them: somebody may hold a message of long ago
 // that nobody else has.
 func (e *Engine) reconcileMore(p *peer) error {
@@ -110,9 +107,7 @@ func (e *Engine) reconcileMore(p *peer) error {
 	}
 	e.askNames(p)
 	e.dropOldWants(p)
-	for _, s := range list[:min(len(list), maxReconTags)] {
-		e.reconcile(p, s)
-	}
+	e.check(p, list)
 	return nil
 }
 
@@ -122,7 +117,7 @@ func (e *Engine) reconcile(p *peer, s *epochState) {
 	if p.class != ClassMember || p.old || p.recon[s.tag] != nil {
 		return
 	}
-	run, first, err := recon.NewCheck(s.recon, p.frame())
+	run, first, err := recon.NewInitiator(s.recon, p.frame())
 	if err != nil {
 		panic("engine: " + err.Error())
 	}
@@ -279,7 +274,7 @@ func (e *Engine) epochByTag(tag [16]byte) *epochState {
 	return nil
 }
 
-// reconcileNew opens sessions for an epoch whose keys were just won, on every
+// reconcileNew compares an epoch whose keys were just won, on every
 // link: the other side may have opened it earlier, and then asked in vain.
 func (e *Engine) reconcileNew(s *epochState) {
 	for _, p := range e.sortedPeers() {

@@ -51,19 +51,6 @@ func NewInitiator(set Set, frameSize int) (*Initiator, []byte, error) {
 	return s, s.ask(), nil
 }
 
-// NewCheck is NewInitiator for a set that the other party probably holds as well: the first
-// message is one fingerprint of everything. It saves 15 of them where the sets are equal
-// and costs one message each way where they are not.
-func NewCheck(set Set, frameSize int) (*Initiator, []byte, error) {
-	limit, err := frameLimit(frameSize)
-	if err != nil {
-		return nil, nil, err
-	}
-	s := &Initiator{set: set, limit: limit, window: MaxRanges}
-	s.open = []span{{to: Infinity()}}
-	return s, s.ask(), nil
-}
-
 // Step takes the answer to the last message. It returns the next message, and
 // what the answer settled: have are ids that the set holds and the other party
 // lacks, need the reverse, in order of the ranges; all are the caller's own.

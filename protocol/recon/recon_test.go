@@ -76,13 +76,6 @@ func run(t testing.TB, a, b Set, frameA, frameB int) outcome {
 	return finish(t, s, msg, err, b, frameA, frameB)
 }
 
-// check is run for a session that begins with one fingerprint.
-func check(t testing.TB, a, b Set, frameA, frameB int) outcome {
-	t.Helper()
-	s, msg, err := NewCheck(a, frameA)
-	return finish(t, s, msg, err, b, frameA, frameB)
-}
-
 func finish(t testing.TB, s *Initiator, msg []byte, err error, b Set, frameA, frameB int) outcome {
 	t.Helper()
 	if err != nil {

@@ -111,6 +111,9 @@ func (s Set) walk(lower, upper int, yield func(Item) bool) {
 	}
 }
 
+// Fingerprint is that of all items (spec 70 section 3): equal sets have the same.
+func (s Set) Fingerprint() [FingerprintSize]byte { return s.fingerprint(0, s.Len()) }
+
 // fingerprint is that of the items from number lower to before number upper.
 func (s Set) fingerprint(lower, upper int) [FingerprintSize]byte {
 	var total sum

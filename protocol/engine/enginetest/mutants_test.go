@@ -166,7 +166,10 @@ var mutants = []mutant{
 	{"TestSlowLineIsWaitedFor", "a slow line is not waited for", "wants.go", "min(p.gave+wantFor, w.until+wantMost)", "w.until"},
 	{"TestSlowLineIsNotWaitedForLong", "a slow line is waited for for ever", "wants.go", "min(p.gave+wantFor, w.until+wantMost)", "p.gave+wantFor"},
 	{"TestHolderGivesWhatALineTakes", "all is given at once", "wants.go", " || ahead >= maxAhead", ""},
-	{"TestNothingMissing", "equal sets are compared in parts", "recon.go", "recon.NewCheck(s", "recon.NewInitiator(s"},
+	{"TestNothingMissing", "equal sets are compared in parts", "check.go", "s.recon.Fingerprint() != c.Fingerprint:", "true:"},
+	{"TestCheckIsAnsweredForMembers", "another link hears which epochs are held", "check.go", "case !mayKnow || s == nil:", "case s == nil:"},
+	{"TestWrittenWhileALinkComesUp", "epochs are compared again after a minute only", "recon.go", "0, e.now+reconAgain", "0, e.now+reconFirst"},
+	{"TestLastToldAddressesCount", "addresses told within a second have one time", "presence.go", "if at <= a.at && a.at", "if false && a.at"},
 	{"TestFirstOnACircuit", "nothing is named first", "recon.go", "\t\te.nameFirst(p, s)\n", "\t\t_ = s\n"},
 	{"TestFirstOnACircuit", "what is new is not told on a circuit", "held.go", "p.limited && p.class", "false && p.class"},
 }

@@ -29,9 +29,10 @@ func TestNoAnswersAndNoTraceOfReading(t *testing.T) {
 	copy(tag[:], id[:])
 	guest := attack(t, ana, engine.ClassInvite, tag)
 	for range 100 {
-		for _, kind := range []byte{1, 2, 4, 5, 6, 8, 9, 200} {
+		for _, kind := range []byte{1, 2, 4, 5, 6, 8, 9, messageCheck, messageChecked, 200} {
 			guest.say(kind, list)
 		}
+		guest.say(messageCheck, question([16]byte{1}))
 	}
 	if len(guest.got) > 0 {
 		t.Errorf("a guest was answered %d times", len(guest.got))
