@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/palabre-app/palabre/protocol/engine"
+	"github.com/palabre-app/palabre/protocol/epoch"
+	"github.com/palabre-app/palabre/protocol/group"
 	"github.com/palabre-app/palabre/protocol/wire"
 )
 
@@ -62,5 +64,53 @@ func TestCheckIsAnsweredForMembers(t *testing.T) {
 			t.Errorf("%x is taken for an answer", answer)
 		}
 		d.step(engine.PeerDown{Peer: d.id})
+	}
+}
+
+// Whoever keeps more epochs than one question has room for asks about all of them in
+// time, and each time about the newest.
+func TestRoundsReachAllEpochs(t *testing.T) {
+	w, ana, ben, _ := organised(t)
+	for _, n := range []*Node{ana, ben} {
+		n.policy(t, func(p *group.Policy) { p.PeriodDays = 1 })
+		must(t, w.Run(engine.Seconds(60)))
+	}
+	w.pass(t, 21)
+	missing := map[[16]byte]bool{}
+	for _, r := range ana.Store.rows[tableOfSecrets] {
+		k, err := epoch.ParseKeys(bytes.Clone(r.value))
+		must(t, err)
+		missing[k.Net().Recon()] = true
+	}
+	if len(missing) < 20 {
+		t.Fatalf("%d epochs are kept", len(missing))
+	}
+	newest := secrets(t, ana).Net().Recon()
+	attackers++
+	a := &attacker{t: t, n: ana, id: attackers}
+	a.step(engine.PeerUp{Peer: a.id, Class: engine.ClassMember, Tag: ana.gate.Accept[0].Tag, Dialled: true})
+	rounds := 0
+	for range 60 {
+		for _, m := range a.got {
+			if m[0] != messageCheck {
+				continue
+			}
+			rounds++
+			var list [][2][16]byte
+			must(t, wire.Unmarshal(m[1:], 1_000, &list))
+			if len(list) != 16 || list[0][0] != newest {
+				t.Fatalf("asked about %d epochs", len(list))
+			}
+			for _, c := range list {
+				delete(missing, c[0])
+			}
+			a.step(engine.Received{Peer: a.id, Data: append([]byte{messageChecked}, make([]byte, len(list))...)})
+		}
+		a.got = nil
+		w.Now += engine.Seconds(60)
+		a.step(engine.Tick{})
+	}
+	if len(missing) > 0 || rounds < 10 {
+		t.Errorf("%d epochs were not asked about in %d rounds", len(missing), rounds)
 	}
 }

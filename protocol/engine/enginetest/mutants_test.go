@@ -119,7 +119,7 @@ var mutants = []mutant{
 	{"TestHighRiskSaysWhenItGoes", "the author's wish is told", "notices.go", "if last := made + e.textSeconds(); e.policy().HighRisk &&", "if last := made + e.textSeconds(); false &&"},
 	{"TestNoticesOfBeforeHighRisk", "the author's wish is shown", "notices.go", "v.Expires = e.soonest(v.Posted, v.Expires)", ""},
 	// Pages (spec 65 section 9).
-	{"TestApartForWeeks", "the same epochs are compared each time", "recon.go", "\tif len(list) > maxReconTags {", "\tif false && len(list) > maxReconTags {"},
+	{"TestRoundsReachAllEpochs", "the same epochs are compared each time", "recon.go", "\tif len(list) > maxReconTags {", "\tif false && len(list) > maxReconTags {"},
 	{"TestApartForWeeks", "nobody asks for what it lost", "asked.go", "err := e.tellOrganisersIn(p, e.requestFrom(p.header.ID(), s.header.ID())); err", "err := error(nil); err"},
 	{"TestApartForWeeks", "who asks does not tell its new keys", "asked.go", "if err := e.tellKeysIn(p); err != nil {", "if err := error(nil); err != nil {"},
 	{"TestApartForWeeks", "catching up does not bring requests", "held.go", "protocol.KindChunk, protocol.KindInbox:", "protocol.KindChunk:"},
