@@ -5,6 +5,7 @@ import (
 
 	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
+	"github.com/palabre-app/palabre/protocol/group"
 )
 
 // This file is about devices for which an epoch has no box because its issuer never
@@ -30,6 +31,7 @@ func (e *Engine) watchLeftOut() (bool, error) {
 			if own {
 				if s.exact && e.ring.OldestKept(d) == 0 { // else the box may be for one that is forgotten
 					s.exact, did = false, true
+					e.planned.issued = 0 // by the same operations, and yet not one like it
 					e.version++
 					e.putEpoch(s)
 				}
@@ -48,12 +50,22 @@ func (e *Engine) watchLeftOut() (bool, error) {
 	return did, nil
 }
 
-// toldBefore says whether a key of a device lies in an epoch or in one before it.
+// toldBefore says whether a key of a device lies in an epoch, or in one before it that
+// its issuer holds for sure.
 func (e *Engine) toldBefore(s *epochState, d identity.DeviceID) bool {
 	frames := e.ring.Frames(d)
 	return slices.ContainsFunc(e.ancestors(s), func(a *epochState) bool {
-		return slices.ContainsFunc(frames, func(f protocol.Frame) bool { return e.held.hasItem(a.header.ID(), f.ID(e.id), false) })
+		return e.looksIn(a, s.header.Device) && slices.ContainsFunc(frames, func(f protocol.Frame) bool { return e.held.hasItem(a.header.ID(), f.ID(e.id), false) })
 	})
+}
+
+// looksIn says whether a device was to have a box in an epoch, or was let in when it was
+// the newest. Of those before it a Welcome brings only what covers: who was let in after
+// a removal that is undone by now never looked where the keys of that one were told.
+func (e *Engine) looksIn(s *epochState, d identity.DeviceID) bool {
+	then, ok := e.log.At(s.header.Core.GovHeads)
+	return ok && slices.Contains(then.Boxed(), d) ||
+		slices.ContainsFunc(e.log.Adds(d), func(op group.Op) bool { return slices.Contains(op.EpochHeads, s.header.ID()) })
 }
 
 // leftOut lists the devices that were to have a box in an epoch and have none, though

@@ -167,6 +167,8 @@ var mutants = []mutant{
 	{"TestSlowLineIsNotWaitedForLong", "a slow line is waited for for ever", "wants.go", "min(p.gave+wantFor, w.until+wantMost)", "p.gave+wantFor"},
 	{"TestHolderGivesWhatALineTakes", "all is given at once", "wants.go", " || ahead >= maxAhead", ""},
 	{"TestNothingMissing", "equal sets are compared in parts", "check.go", "s.recon.Fingerprint() != c.Fingerprint:", "true:"},
+	{"TestNewcomerHearsOfWhoIsBack", "keys told before an issuer's time count as told", "leftout.go", "e.looksIn(a, s.header.Device) && ", ""},
+	{"TestNewcomerHearsOfWhoIsBack", "who left out somebody unknowingly issues no other epoch", "leftout.go", "e.planned.issued = 0 ", "// "},
 	{"TestCheckIsAnsweredForMembers", "another link hears which epochs are held", "check.go", "case !mayKnow || s == nil:", "case s == nil:"},
 	{"TestWrittenWhileALinkComesUp", "epochs are compared again after a minute only", "recon.go", "0, e.now+reconAgain", "0, e.now+reconFirst"},
 	{"TestLastToldAddressesCount", "addresses told within a second have one time", "presence.go", "if at <= a.at && a.at", "if false && a.at"},

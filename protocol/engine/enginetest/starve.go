@@ -100,7 +100,8 @@ func (s *hunger) wakeOne() error {
 		if !s.wisest().allSuspended() {
 			return fmt.Errorf("nobody organises")
 		}
-		s.Counts["all suspended"]++ // each by another: people have to put it right (spec 40 section 6.3)
+		s.Counts["all suspended"]++ // each by another (spec 40 section 6.3)
+		s.stuck = true
 		return s.Check()
 	}
 	off := s.random.IntN(2) == 0
