@@ -37,7 +37,7 @@ func TestGarbageFromAMember(t *testing.T) {
 	for i := range 1_000 {
 		switch i % 5 {
 		case 0: // a message of the link
-			a.say(byte(i/5%10), noise(rng.IntN(3_000)))
+			a.say(byte(i/5%20), noise(rng.IntN(3_000)))
 		case 1: // an envelope of the right size
 			a.give(noise([]int{protocol.BucketSmall, protocol.BucketMedium, protocol.BucketLarge}[rng.IntN(3)]))
 		case 2: // an envelope of the right form, in a mailbox that exists or not
