@@ -132,7 +132,7 @@ func (w *World) Check() error {
 			return fmt.Errorf("%s misses %d messages", n.Name, s.Missing)
 		case s.Unsent != 0 && w.canBeTaken(n, members):
 			return fmt.Errorf("%s has %d messages that nobody else holds", n.Name, s.Unsent)
-		case (s.Epoch != first.epoch() || n.waits()) && !w.stuck:
+		case s.Epoch != first.epoch() || n.waits():
 			return fmt.Errorf("%s is at epoch %d, %s at %d", n.Name, s.Epoch, first.Name, first.epoch())
 		}
 		if a, b := first.roster(), n.roster(); a != b {

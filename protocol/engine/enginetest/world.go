@@ -70,7 +70,6 @@ type World struct {
 	digest    hash.Hash
 	committed func(n *Node, b engine.Batch)          // is told of every batch once it is stored
 	gone      func(n *Node, b engine.Batch)          // is told of every batch that died with its phone
-	stuck     bool                                   // nobody may issue an epoch: people have to put it right
 	tap       func(from, to *Node, data []byte) bool // sees every message on a link; false loses it
 	spent     map[*Node]time.Duration                // real time in engines, if it is measured
 }
