@@ -97,7 +97,7 @@ func (e *Engine) tellRows() (bool, error) {
 	}
 	for _, s := range slices.Backward(e.byGen) {
 		if line[s.header.ID()] || s.keys == nil || !s.accepted || !e.counts(s) || !e.standsNow(s) || told[s.header.Core.Issuer] ||
-			slices.ContainsFunc(s.header.Core.Parents, func(p protocol.EpochID) bool { return line[p] }) {
+			slices.ContainsFunc(s.header.Core.Parents, func(p protocol.EpochID) bool { return line[p] && e.allGiven(used, p) }) {
 			continue // or it lies where all who are in the used one look
 		}
 		told[s.header.Core.Issuer] = true
@@ -106,6 +106,14 @@ func (e *Engine) tellRows() (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// allGiven says whether all who were to have a box in an epoch were given another one,
+// in which they look.
+func (e *Engine) allGiven(s *epochState, id protocol.EpochID) bool {
+	then, ok := e.log.At(s.header.Core.GovHeads)
+	p := e.epochs[id]
+	return ok && p != nil && !slices.ContainsFunc(then.Boxed(), func(d identity.DeviceID) bool { return !e.given(p, d) })
 }
 
 // tellAcross seals the header of an epoch of another row under one, unless a newer one

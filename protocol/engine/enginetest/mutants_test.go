@@ -167,6 +167,7 @@ var mutants = []mutant{
 	{"TestSlowLineIsNotWaitedForLong", "a slow line is waited for for ever", "wants.go", "min(p.gave+wantFor, w.until+wantMost)", "p.gave+wantFor"},
 	{"TestHolderGivesWhatALineTakes", "all is given at once", "wants.go", " || ahead >= maxAhead", ""},
 	{"TestNothingMissing", "equal sets are compared in parts", "check.go", "s.recon.Fingerprint() != c.Fingerprint:", "true:"},
+	{"TestNobodyStarves", "a parent in common is enough, whoever was given it", "bridge.go", "line[p] && e.allGiven(used, p)", "line[p]"},
 	{"TestNewcomerHearsOfWhoIsBack", "keys told before an issuer's time count as told", "leftout.go", "e.looksIn(a, s.header.Device) && ", ""},
 	{"TestNewcomerHearsOfWhoIsBack", "who left out somebody unknowingly issues no other epoch", "leftout.go", "e.planned.issued = 0 ", "// "},
 	{"TestCheckIsAnsweredForMembers", "another link hears which epochs are held", "check.go", "case !mayKnow || s == nil:", "case s == nil:"},
