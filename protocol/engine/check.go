@@ -7,8 +7,8 @@ import (
 	"github.com/palabre-app/palabre/protocol/wire"
 )
 
-// Nearly always two members hold the same. So a link is asked first, in one message,
-// whether the sets of its epochs are equal, and only those that are not are compared
+// Nearly always two members know of the same. So a link is asked first, in one message,
+// whether that is so in its epochs, and only those in which it is not are compared
 // (spec 65 section 2).
 
 // checkBody is one epoch in the body of msgCheck.
@@ -23,11 +23,12 @@ const (
 	checkSame    = 0
 	checkDiffers = 1
 	checkNone    = 2 // not known here, or not for this link
+	checkClosed  = 3 // the same is known, and some of it never opens here and is not held
 )
 
 var errCheck = errors.New("a question about no epochs, or too many")
 
-// check asks whether the other side holds the same of epochs. One question at a time is
+// check asks whether the other side knows of the same in epochs. One question at a time is
 // open on a link: the answer says only how many it is for.
 func (e *Engine) check(p *peer, list []*epochState) {
 	if p.class != ClassMember || p.old || p.checking != nil {
@@ -36,7 +37,7 @@ func (e *Engine) check(p *peer, list []*epochState) {
 	var ask []checkBody
 	for _, s := range list[:min(len(list), maxReconTags)] {
 		if p.recon[s.tag] == nil {
-			ask = append(ask, checkBody{Tag: s.tag, Fingerprint: s.recon.Fingerprint()})
+			ask = append(ask, checkBody{Tag: s.tag, Fingerprint: s.fingerprint()})
 			p.checking = append(p.checking, session{set: s.recon, epoch: s.header.ID()})
 		}
 	}
@@ -69,9 +70,11 @@ func (e *Engine) onCheck(p *peer, body []byte) bool {
 		switch s := e.epochByTag(c.Tag); {
 		case !mayKnow || s == nil:
 			answer[i] = checkNone
-		case s.recon.Fingerprint() != c.Fingerprint:
+		case s.fingerprint() != c.Fingerprint:
 			answer[i] = checkDiffers
 			e.nameFirst(p, s)
+		case s.closed.Len() > 0:
+			answer[i] = checkClosed
 		}
 	}
 	e.send(p, msgChecked, answer)
@@ -86,11 +89,12 @@ func (e *Engine) onChecked(p *peer, answer []byte) bool {
 	}
 	for i, a := range answer {
 		switch s := e.epochs[asked[i].epoch]; {
-		case a > checkNone:
+		case a > checkClosed:
 			return false
 		case a == checkSame:
 			e.foundThere(&asked[i])
-		case a == checkDiffers && s != nil && s.keys != nil:
+		case s == nil || s.keys == nil:
+		case a == checkDiffers, a == checkClosed && e.unsentIn(asked[i].epoch):
 			e.reconcile(p, s)
 		}
 	}

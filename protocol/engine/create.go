@@ -76,7 +76,7 @@ func newEngine(cfg Config, id protocol.GroupID, now Time) *Engine {
 		twice:   map[identity.DeviceID]protocol.Day{},
 		waiting: map[protocol.EnvelopeID]int{}, shares: map[share]int{}, charged: map[share]bool{}, invites: map[protocol.InviteID]*invite{},
 		requests: map[requestID]*request{}, rescue: map[protocol.MailboxID][][]byte{},
-		peers: map[Peer]*peer{}, ferries: map[Peer]*ferryLink{}, carriers: map[string]*carrier{}, wants: map[protocol.EnvelopeID]*want{}, refused: map[protocol.EnvelopeID]bool{},
+		peers: map[Peer]*peer{}, ferries: map[Peer]*ferryLink{}, carriers: map[string]*carrier{}, wants: map[protocol.EnvelopeID]*want{}, refused: map[protocol.EnvelopeID]bool{}, closed: map[protocol.EnvelopeID]entry{},
 		seeds: map[identity.DeviceID][]*seed{}, rescued: map[identity.DeviceID]rescued{}, unsentOf: map[protocol.EnvelopeID]untaken{}, seedsFor: seedWatch{operated: true},
 		senders: map[senderKey]bool{}, authority: authority{decided: map[protocol.OpID]Time{}}, pages: newPages()}
 }

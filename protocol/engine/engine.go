@@ -100,6 +100,7 @@ type Engine struct {
 	wants     map[protocol.EnvelopeID]*want
 	wantsDue  Time // none of them is due before; 0: none at all
 	refused   map[protocol.EnvelopeID]bool
+	closed    map[protocol.EnvelopeID]entry // messages that never open here
 	planned   plans
 	repair    repair
 	carrying  carrying
@@ -263,5 +264,6 @@ type epochState struct {
 	covered  Time   // when a covering child was accepted; 0: none
 	arrived  Time
 	recon    recon.Set // of its envelopes
+	closed   recon.Set // of those that are known and not held
 	tag      [16]byte
 }

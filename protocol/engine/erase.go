@@ -167,6 +167,11 @@ func (e *Engine) eraseOldEpochs() {
 				e.settleWaiting(n.id)
 			}
 		}
+		for _, c := range e.closed {
+			if c.epoch == id {
+				e.dropClosed(c.id)
+			}
+		}
 		for box, at := range e.mailboxes {
 			if at.epoch == id {
 				delete(e.mailboxes, box)

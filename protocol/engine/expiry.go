@@ -74,6 +74,11 @@ func (e *Engine) dropShredded(today protocol.Day) {
 			s.recon.Remove(reconItem(n))
 		}
 	}
+	for id, c := range e.closed {
+		if c.shred <= today {
+			e.dropClosed(id)
+		}
+	}
 	for id, it := range e.items {
 		if it.shred != 0 && it.shred <= today {
 			delete(e.items, id)

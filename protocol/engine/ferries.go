@@ -299,7 +299,7 @@ func (e *Engine) ferryCompared(l *ferryLink, msg []byte) bool {
 		l.put = append(l.put, id)
 	}
 	for _, id := range asEnvelopeIDs(need) {
-		if !e.held.has(id) && !e.refused[id] {
+		if e.lacks(id) {
 			l.need = append(l.need, id)
 		}
 	}

@@ -123,6 +123,17 @@ func (e *Engine) keep(n entry, envelope []byte) {
 		s.recon.Add(reconItem(n))
 	}
 	delete(e.wants, n.id)
+	e.dropClosed(n.id)
+}
+
+// unsentIn says whether nobody else is known to hold some own envelope of an epoch.
+func (e *Engine) unsentIn(epoch protocol.EpochID) bool {
+	for id := range e.held.unsent {
+		if n, ok := e.held.get(id); ok && n.epoch == epoch {
+			return true
+		}
+	}
+	return false
 }
 
 // notTaken notes that nobody else holds an own envelope yet.

@@ -90,6 +90,9 @@ func (e *Engine) load() error {
 	if err := e.cfg.Storage.Keys(tableEnvelopes, nil, e.loadEnvelope); err != nil {
 		return err
 	}
+	if err := e.cfg.Storage.Keys(tableClosed, nil, e.loadClosed); err != nil {
+		return err
+	}
 	if err := e.cfg.Storage.Keys(tablePages, nil, e.loadPageRow); err != nil {
 		return err
 	}

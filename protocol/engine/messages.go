@@ -51,7 +51,11 @@ func (e *Engine) applyMessage(f protocol.Frame, n *entry) (protocol.Verdict, err
 	opened, err := s.keys.Open(e.id, f, e.devicePublic)
 	switch {
 	case errors.Is(err, epoch.ErrReplay):
-		return e.sealedTwice(f, n), nil
+		v := e.sealedTwice(f, n)
+		if v == protocol.Ignore {
+			e.noteClosed(n)
+		}
+		return v, nil
 	case errors.Is(err, epoch.ErrSlot):
 		return protocol.Ignore, nil
 	case err != nil:

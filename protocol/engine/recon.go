@@ -180,7 +180,7 @@ func (e *Engine) onReconReply(p *peer, m reconBody) bool {
 		delete(p.recon, m.Tag)
 		return false
 	}
-	if len(have)+len(need) > 0 && p.recEach != 0 {
+	if p.recEach != 0 && slices.ContainsFunc(asEnvelopeIDs(need), e.lacks) {
 		p.recEach = reconFirst
 		p.nextRec = e.now + p.recEach
 	}

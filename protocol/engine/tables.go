@@ -33,6 +33,7 @@ const (
 	tableTwice     Table = 21 // device id -> newest day on which it said two things
 	tableServed    Table = 22 // epoch id, device id -> until when it counts as handed over, and how
 	tableFerries   Table = 23 // a ferry's peer id -> the last day on which everything was compared with it
+	tableClosed    Table = 24 // see entry.key -> 1: a message that never opens here
 )
 
 var (

@@ -54,7 +54,7 @@ func (e *Engine) onHave(p *peer, ids []protocol.EnvelopeID) {
 			e.taken(id)
 			continue
 		}
-		if e.refused[id] {
+		if e.unwanted(id) {
 			continue
 		}
 		if w := e.wants[id]; w != nil {

@@ -58,6 +58,11 @@ func TestFingerprintOfASet(t *testing.T) {
 			t.Fatalf("%d items", n)
 		}
 		seen[s.Fingerprint()] = true
+		// It is the same when a part is in another set.
+		a, b := mustSet(t, items[:n/3]), mustSet(t, items[n/3:])
+		if a.Fingerprint(b) != s.fingerprint(0, int(n)) || s.Fingerprint(Set{}) != s.Fingerprint() || n > 0 && a.Fingerprint() == s.Fingerprint() {
+			t.Fatalf("%d items in two sets", n)
+		}
 	}
 }
 

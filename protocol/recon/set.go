@@ -111,8 +111,19 @@ func (s Set) walk(lower, upper int, yield func(Item) bool) {
 	}
 }
 
-// Fingerprint is that of all items (spec 70 section 3): equal sets have the same.
-func (s Set) Fingerprint() [FingerprintSize]byte { return s.fingerprint(0, s.Len()) }
+// Fingerprint is that of all items of s and of others, where no item is in two of them
+// (spec 70 section 3): where together they hold the same it is the same.
+func (s Set) Fingerprint(others ...Set) [FingerprintSize]byte {
+	var total sum
+	count := 0
+	for _, set := range append(others, s) {
+		if set.root != nil {
+			total = total.plus(set.root.total)
+		}
+		count += set.Len()
+	}
+	return total.fingerprint(count)
+}
 
 // fingerprint is that of the items from number lower to before number upper.
 func (s Set) fingerprint(lower, upper int) [FingerprintSize]byte {

@@ -52,7 +52,7 @@ func TestCheckIsAnsweredForMembers(t *testing.T) {
 			t.Errorf("%x is taken for a question", bad)
 		}
 	}
-	for _, answer := range [][]byte{nil, {3}, make([]byte, 17)} {
+	for _, answer := range [][]byte{nil, {4}, make([]byte, 17)} {
 		attackers++
 		d := &attacker{t: t, n: ben, id: attackers}
 		d.step(engine.PeerUp{Peer: d.id, Class: engine.ClassMember, Tag: ben.gate.Accept[0].Tag, Dialled: true})
