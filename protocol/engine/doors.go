@@ -25,6 +25,7 @@ type door struct {
 	place
 	rank uint32   // its place in the set that is compared
 	meet *meeting // nil: it is a mailbox of an epoch
+	page *pageAt  // nil: it is that of no page
 }
 
 // doorsFor lists the mailboxes to compare, in their order: lanes, by which all the
@@ -71,6 +72,10 @@ func (e *Engine) heldIn(doors []door) (recon.Set, error) {
 	for _, d := range doors {
 		if d.meet != nil {
 			items = append(items, d.meet.itemsOf(d.rank)...)
+		} else if d.page != nil {
+			if d.page.id != (protocol.EnvelopeID{}) {
+				items = append(items, recon.Item{Time: uint64(d.rank), ID: d.page.id})
+			}
 		} else if epochs[d.epoch] = true; d.day == 0 {
 			lanes[d.id] = d.rank
 		} else {

@@ -214,7 +214,8 @@ func (e *Engine) openMore(l *ferryLink) error {
 		return nil // with the Welcome it went on as a member's
 	}
 	var next []door
-	for _, d := range e.doorsFor(l.whole) {
+	wanted, own := e.pageDoors(e.carrierOf(l))
+	for _, d := range slices.Concat(wanted, e.doorsFor(l.whole), own) {
 		if !l.seen[d.id] && len(next) < ferry.MaxOpen {
 			d.rank = uint32(len(next))
 			next = append(next, d)
@@ -339,6 +340,12 @@ func (e *Engine) ferryGave(l *ferryLink, envelope []byte) bool {
 	}
 	delete(l.asked, id)
 	if env, err := protocol.ParseEnvelope(envelope); err == nil {
+		if k, ok := e.pages.known[env.Mailbox]; ok {
+			if !e.importPage(k, envelope) {
+				e.refuse(id)
+			}
+			return true
+		}
 		for _, d := range l.open {
 			if d.meet != nil && d.id == env.Mailbox {
 				e.metAt(l, d.meet, envelope)
@@ -383,15 +390,17 @@ func (e *Engine) bring(l *ferryLink) error {
 			e.toFerry(l, ferry.PutMessage(d))
 			continue
 		}
-		n, ok := e.held.get(id)
-		if !ok {
-			continue
-		}
-		envelope, err := e.row(tableEnvelopes, n.key())
+		d, ok, err := e.pageDeposit(l, id)
 		if err != nil {
 			return err
 		}
-		d, ok := e.depositOf(envelope)
+		if n, held := e.held.get(id); held && !ok {
+			envelope, err := e.row(tableEnvelopes, n.key())
+			if err != nil {
+				return err
+			}
+			d, ok = e.depositOf(envelope)
+		}
 		if !ok {
 			continue
 		}

@@ -173,7 +173,7 @@ func (e *Engine) issue() (bool, error) {
 	s := &epochState{header: h, frame: made.Header.Marshal(), exact: true, arrived: e.now}
 	e.keepEpoch(s)
 	e.adopt(s, made.Keys)
-	if err := e.storePages(s, made.Pages); err != nil {
+	if err := e.storePages(s, made); err != nil {
 		return false, err
 	}
 	e.usedKEM(len(e.private) - 1) // the header has a box for it, too

@@ -96,6 +96,9 @@ func (e *Engine) load() error {
 	if err := e.cfg.Storage.Keys(tablePages, nil, e.loadPageRow); err != nil {
 		return err
 	}
+	if err := e.scan(tablePagePuts, e.loadPagePut); err != nil {
+		return err
+	}
 	if err := meta(keySending, func(b []byte) error { copy(e.lastOps[:], b); return nil }); err != nil {
 		return err
 	}

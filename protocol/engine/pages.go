@@ -47,6 +47,7 @@ func comparePages(a, b pageKey) int {
 type pages struct {
 	known map[protocol.MailboxID]pageKey
 	held  map[pageKey]bool
+	own   map[pageKey]protocol.EnvelopeID // those that may be left at ferries
 	wants map[pageKey]*pageWant
 }
 
@@ -60,7 +61,7 @@ type pageWant struct {
 }
 
 func newPages() pages {
-	return pages{known: map[protocol.MailboxID]pageKey{}, held: map[pageKey]bool{}, wants: map[pageKey]*pageWant{}}
+	return pages{known: map[protocol.MailboxID]pageKey{}, held: map[pageKey]bool{}, own: map[pageKey]protocol.EnvelopeID{}, wants: map[pageKey]*pageWant{}}
 }
 
 // pageAddress is the address of the mailbox of one page.
@@ -183,18 +184,6 @@ func (e *Engine) parsePage(s *epochState, index int, envelope []byte) (epoch.Pag
 	return p, s.header.CheckPage(p)
 }
 
-// storePages stores the pages of an epoch of this device's making.
-func (e *Engine) storePages(s *epochState, frames []protocol.Frame) error {
-	for i, f := range frames {
-		envelope, err := epoch.PageMailbox(s.header, uint16(i)).Seal(f.Marshal())
-		if err != nil {
-			return err
-		}
-		e.putPage(pageKey{s.header.ID(), i}, envelope)
-	}
-	return nil
-}
-
 // putPage stores a page and gives it to whoever waits for it.
 func (e *Engine) putPage(k pageKey, envelope []byte) {
 	e.pages.held[k] = true
@@ -222,6 +211,10 @@ func (e *Engine) dropPages(s *epochState, gone bool) {
 		if e.pages.held[k] {
 			delete(e.pages.held, k)
 			e.erase(tablePages, k.row())
+		}
+		if _, own := e.pages.own[k]; own {
+			delete(e.pages.own, k)
+			e.erase(tablePagePuts, k.row())
 		}
 		delete(e.pages.wants, k)
 		if gone && s.paged {

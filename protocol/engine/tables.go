@@ -34,6 +34,7 @@ const (
 	tableServed    Table = 22 // epoch id, device id -> until when it counts as handed over, and how
 	tableFerries   Table = 23 // a ferry's peer id -> the last day on which everything was compared with it
 	tableClosed    Table = 24 // see entry.key -> 1: a message that never opens here
+	tablePagePuts  Table = 25 // as of a page -> id of its envelope and the signature by which this device may leave it at a ferry: own pages
 )
 
 var (
