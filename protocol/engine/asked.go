@@ -172,13 +172,20 @@ func (e *Engine) noteRequest(d identity.DeviceID, x epoch.RequestItem) {
 			asks.lacks[id] = true // of what is not held here yet it may come to be
 		}
 	}
-	if before := e.repair.asked[d]; before.newest == asks.newest {
-		maps.Copy(asks.lacks, before.lacks) // it asks for more than one row
+	// It asks for more than one row, and under each epoch in which it saw one.
+	before := e.repair.asked[d]
+	maps.Copy(asks.lacks, before.lacks)
+	if old, in := e.epochs[before.newest], e.epochs[x.Newest]; old != nil && (in == nil || old.header.Core.Gen > in.header.Core.Gen) {
+		asks.newest = before.newest
 	}
+	maps.DeleteFunc(asks.lacks, func(id protocol.EpochID, _ bool) bool {
+		return e.descends(x.Newest, id) || e.descends(asks.newest, id)
+	})
 	if e.repair.asked == nil {
 		e.repair.asked = map[identity.DeviceID]asking{}
 	}
 	e.repair.asked[d] = asks
+	e.takeBack(d, asks.lacks)
 	e.version++
 	for _, h := range e.repair.handed {
 		if e.now < h.at+heardFor && slices.Contains(h.Devices, d) {

@@ -3,6 +3,8 @@ package engine
 import (
 	"encoding/binary"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/palabre-app/palabre/identity"
 	"github.com/palabre-app/palabre/protocol"
@@ -70,8 +72,12 @@ func (c *chain) add(seq uint64, l chainLink) {
 	}
 }
 
-// missing counts the gaps up to limit, the last number that counts (0: no limit).
-func (c *chain) missing(cut *group.Cutoff) int {
+// gap is a run of numbers of messages that are missing, ends included.
+type gap struct{ from, to uint64 }
+
+// gaps lists what is missing up to a cut-off (nil: of all), ascending. It takes as long as
+// there are messages, whatever numbers somebody gives to his.
+func (c *chain) gaps(cut *group.Cutoff) (list []gap) {
 	top := c.top
 	if cut != nil {
 		top = min(top, cut.Seq)
@@ -79,16 +85,38 @@ func (c *chain) missing(cut *group.Cutoff) int {
 			top = cut.Seq // the remover had seen more than we hold
 		}
 	}
-	if c.since == 0 {
-		return 0
+	next := max(c.first, c.since)
+	if c.since == 0 || top < next {
+		return nil
 	}
-	n := 0
-	for seq := max(c.first, c.since); seq <= top; seq++ {
-		if _, ok := c.links[seq]; !ok {
-			n++
+	for _, seq := range slices.Sorted(maps.Keys(c.links)) {
+		if seq < next || seq > top {
+			continue
+		}
+		if seq > next {
+			list = append(list, gap{next, seq - 1})
+		}
+		if seq == top {
+			return list
+		}
+		next = seq + 1
+	}
+	return append(list, gap{next, top})
+}
+
+// maxCounted bounds what counts as missing of one device: a number that somebody made
+// up says nothing to people.
+const maxCounted = 4_096
+
+// missing counts what the gaps have.
+func (c *chain) missing(cut *group.Cutoff) int {
+	n := uint64(0)
+	for _, g := range c.gaps(cut) {
+		if n += min(g.to-g.from, maxCounted) + 1; n >= maxCounted {
+			return maxCounted
 		}
 	}
-	return n
+	return int(n)
 }
 
 // before says whether message seq is the cut-off's message or an ancestor of

@@ -42,6 +42,7 @@ func (e *Engine) chooseSending() (bool, error) {
 	e.noteAbandoned()
 	e.gateStale = true
 	e.dropIdleWants() // who held it may be shut out now
+	e.repair.pass = true
 	if before != (protocol.EpochID{}) || len(e.peers) > 0 {
 		e.moveLinks()
 	}

@@ -100,6 +100,7 @@ type Engine struct {
 	wants     map[protocol.EnvelopeID]*want
 	wantsDue  Time // none of them is due before; 0: none at all
 	refused   map[protocol.EnvelopeID]bool
+	sought    askedFor
 	closed    map[protocol.EnvelopeID]entry // messages that never open here
 	planned   plans
 	repair    repair
@@ -186,7 +187,7 @@ func (e *Engine) settle() error {
 	for changed := true; changed; {
 		changed = false
 		for _, f := range []func() (bool, error){e.reviveKeys, e.openPending, e.acceptEpochs, e.bridgeGaps, e.wantPages, e.retryWaiting, e.watchDecisions, e.acknowledge, e.answerEvidence,
-			e.chooseSending, e.watchLeftOut, e.rejectIfDue, e.tellRows, e.askIfStarved, e.askForLost, e.rekeyIfDue, e.issueIfDue, e.takeReBox, e.reboxIfDue, e.carryIfDue, e.tendSeeds, e.resend, e.flushDrafts} {
+			e.chooseSending, e.watchLeftOut, e.rejectIfDue, e.tellRows, e.askIfStarved, e.askForLost, e.rekeyIfDue, e.issueIfDue, e.takeReBox, e.passOn, e.reboxIfDue, e.carryIfDue, e.tendSeeds, e.resend, e.flushDrafts} {
 			did, err := f()
 			if err != nil {
 				return err

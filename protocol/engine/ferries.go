@@ -240,6 +240,9 @@ func (e *Engine) openMore(l *ferryLink) error {
 		if c := e.carrierOf(l); l.whole && len(next) == 0 && c.whole != e.now.Day() {
 			c.whole = e.now.Day()
 			e.put(tableFerries, l.ferry, binary.BigEndian.AppendUint32(nil, c.whole), 0)
+			if err := e.askForMissed(); err != nil {
+				return err
+			}
 		}
 		l.done = true
 		e.toFerry(l, []byte{ferry.TypeDone})

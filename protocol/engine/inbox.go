@@ -69,6 +69,8 @@ func (e *Engine) applyInbox(f protocol.Frame) (protocol.Verdict, error) {
 		e.noteRequest(f.Device, x)
 	case epoch.HandedItem:
 		e.noteHanded(f.Device, x)
+	case epoch.MissedItem:
+		e.noteMissed(f.Device, x)
 	}
 	return protocol.Accept, nil
 }

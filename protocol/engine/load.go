@@ -111,6 +111,9 @@ func (e *Engine) load() error {
 	if err := meta(keyOut, e.loadKnock); err != nil {
 		return err
 	}
+	if err := meta(keyMissed, e.loadMissed); err != nil {
+		return err
+	}
 	if err := meta(keyAddresses, e.loadAddresses); err != nil {
 		return err
 	}

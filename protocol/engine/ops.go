@@ -42,7 +42,7 @@ func (e *Engine) applyOp(f protocol.Frame) (protocol.Verdict, error) {
 	}
 	e.version++
 	clear(e.refused) // what had no room, or nobody to answer for it, may be asked for again
-	e.rejudge, e.retry, e.gateStale = true, true, true
+	e.rejudge, e.retry, e.gateStale, e.repair.pass = true, true, true, true
 	if started := e.ring.Follow(e.log.Resolve()); len(started) > 0 {
 		op, _, _ := e.log.Op(id)
 		e.revive = e.revive || op.Kind != group.KindAddMember && op.Kind != group.KindAddDevice

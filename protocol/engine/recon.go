@@ -88,6 +88,7 @@ func (e *Engine) keptByUse() []*epochState {
 // reconcileAll compares the kept epochs that matter most.
 func (e *Engine) reconcileAll(p *peer) {
 	p.recEach, p.nextRec = 0, e.now+reconAgain
+	e.lookAtWants(e.now + idleFor)
 	e.askNames(p)
 	e.check(p, e.keptByUse())
 }
@@ -106,8 +107,10 @@ func (e *Engine) reconcileMore(p *peer) error {
 		list = slices.Concat(list[:reconAlways], rest[at:], rest[:at])
 	}
 	e.askNames(p)
-	e.dropOldWants(p)
 	e.check(p, list)
+	if since := e.compares(); since != 0 && e.now >= since+idleFor {
+		return e.askForMissed()
+	}
 	return nil
 }
 

@@ -26,8 +26,10 @@ type repair struct {
 	due    Time // when whoever is stranded is brought back; 0: nobody is
 	again  Time // when it is looked whether what others did was enough; 0: not
 	at     uint64
-	served map[senderKey]handed // what this device handed over, or left to others
-	look   bool                 // a ReBox, or a piece of one, came
+	served map[senderKey]handed                   // what this device handed over, or left to others
+	look   bool                                   // a ReBox, or a piece of one, came
+	missed map[identity.DeviceID]epoch.MissedItem // who lacks messages that nobody gives
+	pass   bool                                   // it is to be looked whether one is to be carried on
 	opened map[protocol.EnvelopeID]bool
 	// tried are ReBoxes that none of the keys up to one, by its counter, opens: they
 	// are for others.
@@ -38,47 +40,6 @@ type repair struct {
 	unjudged      [][]byte // originals whose authors had seen operations that are not here yet
 	unjudgedBytes int
 	retriedAt     int // operations that were held when these were looked at last
-}
-
-// newestGiven is the newest epoch here, but one, that a device got; nil: none.
-func (e *Engine) newestGiven(d identity.DeviceID, but *epochState) *epochState {
-	for _, s := range slices.Backward(e.byGen) {
-		if s != but && s.keys != nil && s.accepted && e.given(s, d) {
-			return s
-		}
-	}
-	return nil
-}
-
-// stranded lists devices of the group that did not get the sending epoch, with an
-// older one under which they can be reached, and those that did get it and lack
-// what was said under others.
-func (e *Engine) stranded() map[identity.DeviceID]*epochState {
-	s := e.epochs[e.sending]
-	if s == nil || e.asOrganiser() != nil {
-		return nil
-	}
-	out := map[identity.DeviceID]*epochState{}
-	for d, lacks := range e.passedOver() {
-		if _, ok := e.ring.Newest(d); !ok || e.ring.Flagged(d) {
-			continue
-		}
-		if x := e.repair.asked[d]; slices.ContainsFunc(lacks, func(id protocol.EpochID) bool { return x.lacks[id] }) {
-			if old := e.epochs[x.newest]; old != nil && old.keys != nil && old.accepted && e.given(old, d) {
-				out[d] = old
-			}
-			continue
-		}
-		if !slices.Contains(lacks, e.sending) {
-			out[d] = s
-			if old := e.newestGiven(d, s); old != nil && !e.given(s, d) && !s.keys.HasChain(d) {
-				out[d] = old // it was handed the sending epoch, and may not have opened it
-			}
-		} else if old := e.newestGiven(d, s); old != nil && !s.keys.HasChain(d) {
-			out[d] = old
-		}
-	}
-	return out
 }
 
 // reboxIfDue plans to bring back whoever is stranded, and does it up to a minute
@@ -111,6 +72,7 @@ func (e *Engine) reboxIfDue() (bool, error) {
 		if err := e.rebox(d, list[d]); err != nil {
 			return false, err
 		}
+		delete(e.repair.missed, d)
 	}
 	if len(e.audience(e.epochs[e.sending])) == 0 {
 		return true, nil // there is no other organiser's device
@@ -123,7 +85,7 @@ func (e *Engine) reboxIfDue() (bool, error) {
 	return true, nil
 }
 
-func sortedDevices(list map[identity.DeviceID]*epochState) []identity.DeviceID {
+func sortedDevices[V any](list map[identity.DeviceID]V) []identity.DeviceID {
 	var out []identity.DeviceID
 	for d := range list {
 		out = append(out, d)
@@ -141,7 +103,11 @@ func (e *Engine) rebox(d identity.DeviceID, old *epochState) error {
 	if err != nil {
 		return err
 	}
-	ops, err := e.log.Between(old.header.Core.GovHeads, e.log.Heads())
+	since := old.header.Core.GovHeads
+	if old.header.ID() == e.sending && !e.reaches(d, old) {
+		since = knownTo(e.log.Adds(d))
+	}
+	ops, err := e.log.Between(since, e.log.Heads())
 	if err != nil {
 		return err
 	}
@@ -238,7 +204,14 @@ func (e *Engine) missed(m identity.MemberID, d identity.DeviceID) ([][]byte, err
 			ids = append(ids, id)
 		}
 	}
+	asked := func(id protocol.ContentID) bool { return e.repair.missed[d].Has(e.items[id].device, e.items[id].seq) }
 	slices.SortFunc(ids, func(a, b protocol.ContentID) int {
+		if x, y := asked(a), asked(b); x != y {
+			if x {
+				return -1
+			}
+			return 1
+		}
 		if x := e.items[b].content.CreatedAt - e.items[a].content.CreatedAt; x != 0 {
 			return int(max(-1, min(1, x)))
 		}

@@ -105,6 +105,9 @@ func (e *Engine) noteHanded(by identity.DeviceID, x epoch.HandedItem) {
 	h := heard{x, by, e.now}
 	e.repair.handed = append(e.repair.handed[max(0, len(e.repair.handed)+1-maxHandedKept):], h)
 	e.leaveTo(h, x.Devices)
+	for _, d := range x.Devices {
+		delete(e.repair.missed, d)
+	}
 }
 
 // mayHand says whether a device acts for an organiser who is not suspended.
@@ -127,14 +130,15 @@ const maxHandedKept = 16
 var heardFor = Seconds(60)
 
 // leaveTo leaves to others what an item says that they have handed to some of its
-// devices: the epoch and those before it, and what these asked for.
+// devices: the epoch and those before it, and what these asked for, but for what the
+// other one asks for itself: it cannot have handed it over.
 func (e *Engine) leaveTo(x heard, devices []identity.DeviceID) {
 	lacking := e.passedOver()
 	for _, d := range devices {
 		newest, _ := e.ring.Newest(d)
 		for _, id := range lacking[d] {
 			k := senderKey{id, d}
-			if _, known := e.repair.served[k]; known || !e.descends(x.Epoch, id) && !e.repair.asked[d].lacks[id] {
+			if _, known := e.repair.served[k]; known || !e.descends(x.Epoch, id) && !e.repair.asked[d].lacks[id] || e.repair.asked[x.by].lacks[id] {
 				continue
 			}
 			h := handed{until: e.now + othersServe, left: true, by: x.by, counter: newest.Counter}
@@ -145,6 +149,17 @@ func (e *Engine) leaveTo(x heard, devices []identity.DeviceID) {
 		}
 	}
 	e.version++
+}
+
+// takeBack makes it this device's again to hand over epochs that were left to one that
+// asks for them itself.
+func (e *Engine) takeBack(by identity.DeviceID, lacks map[protocol.EpochID]bool) {
+	for k, h := range e.repair.served {
+		if h.left && h.by == by && lacks[k.epoch] {
+			delete(e.repair.served, k)
+			e.erase(tableServed, chainKey(k.epoch, k.device))
+		}
+	}
 }
 
 // nextServed is when it is looked next whether something came of what was left to

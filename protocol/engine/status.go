@@ -44,11 +44,7 @@ func (e *Engine) Status() Status {
 	s.Unsent = len(e.held.unsent) + len(e.drafts)
 	gaps := 0
 	for d, c := range e.chains {
-		if cut, ok := roster.Cutoff(d); ok {
-			gaps += c.missing(&cut)
-		} else {
-			gaps += c.missing(nil)
-		}
+		gaps += c.missing(cutoff(roster, d))
 	}
 	// A message can be a gap and announced at once; it is counted once.
 	s.Missing = max(len(e.wants), gaps)

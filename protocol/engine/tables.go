@@ -10,7 +10,7 @@ import (
 // Tables of a group's storage. Numbers are part of the disk format (spec 65
 // section 7).
 const (
-	tableMeta      Table = 1  // "self", "chain", "genesis", "join", "sending", "addresses", "clock", "alarm", "frozen", "cut", "out"
+	tableMeta      Table = 1  // "self", "chain", "genesis", "join", "sending", "addresses", "clock", "alarm", "frozen", "cut", "out", "missed"
 	tableOps       Table = 2  // op id -> op frame
 	tableKeyFrames Table = 3  // item id -> key package or key update frame
 	tableEpochs    Table = 4  // epoch id -> epochRecord
@@ -48,6 +48,7 @@ var (
 	keyAlarm     = []byte("alarm")
 	keyFrozen    = []byte("frozen")
 	keyCut       = []byte("cut") // never stays: see cutLog
+	keyMissed    = []byte("missed")
 	keyOut       = []byte("out") // of a device that is out
 )
 

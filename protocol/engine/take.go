@@ -134,7 +134,7 @@ func (e *Engine) apply(f protocol.Frame, n *entry) (protocol.Verdict, error) {
 		return e.applyInbox(f)
 	case protocol.KindReBox, protocol.KindChunk:
 		n.shred = n.day + reboxDays
-		e.repair.look = true
+		e.repair.look, e.repair.pass = true, true
 	}
 	// Kept and carried: a newer version knows what it is.
 	if n.shred == 0 {

@@ -88,6 +88,7 @@ func (e *Engine) ask(id protocol.EnvelopeID, w *want, p *peer) {
 // person is told that something is missing, until somebody has it.
 func (e *Engine) askNext(id protocol.EnvelopeID, w *want) {
 	w.asked, w.until, w.idle = 0, 0, e.now
+	e.lookAtWants(e.now + idleFor)
 	for len(w.sources) > 0 {
 		p := e.peers[w.sources[0]]
 		w.sources = w.sources[1:]
@@ -111,9 +112,7 @@ func (e *Engine) pump(p *peer) {
 			continue
 		}
 		w.until = e.now + wantFor
-		if e.wantsDue == 0 || w.until < e.wantsDue {
-			e.wantsDue = w.until
-		}
+		e.lookAtWants(w.until)
 		ids = append(ids, id)
 		p.asked[id] = true
 	}
@@ -181,24 +180,36 @@ func (p *peer) mayHave(entry entry) bool {
 	return false
 }
 
-// dueAt is when another holder is asked in the place of one that was.
+// dueAt is when another holder is asked in the place of one that was, or it is forgotten;
+// 0: neither.
 func (e *Engine) dueAt(w *want) Time {
+	if since := e.compares(); w.asked == 0 && since != 0 {
+		return max(w.idle, since) + idleFor
+	}
 	if p := e.peers[w.asked]; p != nil && w.until != 0 {
 		return max(w.until, min(p.gave+wantFor, w.until+wantMost))
 	}
 	return w.until
 }
 
-// dueWants asks others for what was not given in time.
+// lookAtWants has the wants looked at then, if not before.
+func (e *Engine) lookAtWants(at Time) {
+	if e.wantsDue == 0 || at < e.wantsDue {
+		e.wantsDue = at
+	}
+}
+
+// dueWants asks others for what was not given in time, and forgets what nobody gives.
 func (e *Engine) dueWants() {
 	if e.wantsDue == 0 || e.now < e.wantsDue {
 		return // to look at each want after each input costs more than all else of it
 	}
 	e.wantsDue = 0
+	e.dropOldWants()
 	defer func() {
 		for _, w := range e.wants {
-			if at := e.dueAt(w); w.asked != 0 && at != 0 && (e.wantsDue == 0 || at < e.wantsDue) {
-				e.wantsDue = at
+			if at := e.dueAt(w); at != 0 {
+				e.lookAtWants(at)
 			}
 		}
 	}()
@@ -218,12 +229,24 @@ var idleFor = Seconds(600)
 
 // dropOldWants forgets what was heard of once, and was not found on a link since: it
 // may lie in an epoch that is not for this device.
-func (e *Engine) dropOldWants(p *peer) {
+func (e *Engine) dropOldWants() {
+	since := e.compares()
 	for id, w := range e.wants {
-		if w.asked == 0 && max(w.idle, p.since)+idleFor <= e.now {
+		if w.asked == 0 && since != 0 && max(w.idle, since)+idleFor <= e.now {
 			delete(e.wants, id)
 		}
 	}
+}
+
+// compares is since when there is a member with whom this device compares epochs; 0:
+// there is none.
+func (e *Engine) compares() (since Time) {
+	for _, p := range e.peers {
+		if p.dialled && p.class == ClassMember && !p.old && (since == 0 || p.since < since) {
+			since = p.since
+		}
+	}
+	return since
 }
 
 // dropIdleWants forgets what nobody who is connected holds: it may be gone for

@@ -22,10 +22,11 @@ const (
 	InboxResponse  InboxKind = 3
 	InboxKeyUpdate InboxKind = 4
 	InboxHanded    InboxKind = 5
+	InboxMissed    InboxKind = 6
 )
 
 // InboxItem is one thing that a device tells the organisers: a RescueItem,
-// RequestItem, ResponseItem, KeyUpdateItem or HandedItem.
+// RequestItem, ResponseItem, KeyUpdateItem, HandedItem or MissedItem.
 type InboxItem interface {
 	Kind() InboxKind
 }
@@ -61,6 +62,45 @@ type HandedItem struct {
 	Devices []identity.DeviceID
 }
 
+// MissedItem names messages that the sender lacks and that nobody gives, 1 to MaxMissed
+// runs of them, ascending by device and number, none touching another.
+type MissedItem struct{ Runs []MissedRun }
+
+// MissedRun is a run of numbers in the messages of one device, from 1, ends included.
+type MissedRun struct {
+	_        struct{} `cbor:",toarray"`
+	Device   identity.DeviceID
+	From, To uint64
+}
+
+// Has says whether one of the runs has a message.
+func (m MissedItem) Has(d identity.DeviceID, seq uint64) bool {
+	return slices.ContainsFunc(m.Runs, func(r MissedRun) bool { return r.Device == d && r.From <= seq && seq <= r.To })
+}
+
+func (m MissedItem) fits() bool {
+	if len(m.Runs) == 0 || len(m.Runs) > MaxMissed {
+		return false
+	}
+	for i, r := range m.Runs {
+		if r.From == 0 || r.From > r.To {
+			return false
+		}
+		if i == 0 {
+			continue
+		}
+		before := m.Runs[i-1]
+		order := bytes.Compare(before.Device[:], r.Device[:])
+		if order > 0 || order == 0 && (before.To >= r.From || before.To+1 >= r.From) {
+			return false
+		}
+	}
+	return true
+}
+
+// Kind is InboxMissed.
+func (MissedItem) Kind() InboxKind { return InboxMissed }
+
 // Kind is InboxRescue.
 func (RescueItem) Kind() InboxKind { return InboxRescue }
 
@@ -83,6 +123,9 @@ const (
 
 	// MaxHanded is the most devices of a HandedItem: they fit into the smallest bucket.
 	MaxHanded = 32
+
+	// MaxMissed is the most runs of a MissedItem: they fit into the smallest bucket.
+	MaxMissed = 12
 
 	inboxFrame = 127 // of the frame beside what is sealed, which is over 255 bytes
 	inboxHead  = 6   // of an item beside a body of more than 255 bytes
@@ -124,6 +167,12 @@ type handedBody struct {
 	Device  identity.DeviceID
 	Epoch   protocol.EpochID
 	Devices []identity.DeviceID
+}
+
+type missedBody struct {
+	_      struct{} `cbor:",toarray"`
+	Device identity.DeviceID
+	Runs   []MissedRun
 }
 
 // SealInbox seals an item of device d to the organisers who hold the inbox of
@@ -259,6 +308,11 @@ func encodeItem(d identity.DeviceID, item InboxItem) ([]byte, error) {
 			}
 		}
 		return wire.Marshal(handedBody{Device: d, Epoch: i.Epoch, Devices: i.Devices}), nil
+	case MissedItem:
+		if !i.fits() {
+			return nil, ErrInbox
+		}
+		return wire.Marshal(missedBody{Device: d, Runs: i.Runs}), nil
 	}
 	return nil, ErrInbox
 }
@@ -291,6 +345,10 @@ func parseInbox(d identity.DeviceID, padded []byte) (InboxItem, error) {
 		var b handedBody
 		err = wire.Unmarshal(p.Body, protocol.RoomSmall, &b)
 		item = HandedItem{Epoch: b.Epoch, Devices: b.Devices}
+	case InboxMissed:
+		var b missedBody
+		err = wire.Unmarshal(p.Body, protocol.RoomSmall, &b)
+		item = MissedItem{Runs: b.Runs}
 	default:
 		return nil, fmt.Errorf("%w: unknown kind", ErrInbox)
 	}

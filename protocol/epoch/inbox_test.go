@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -24,6 +25,13 @@ func handed(n int) (list []identity.DeviceID) {
 	return list
 }
 
+func missedMost() (x MissedItem) {
+	for i := range MaxMissed {
+		x.Runs = append(x.Runs, MissedRun{Device: identity.DeviceID{byte(i / 2)}, From: math.MaxUint64 - 9 + uint64(i%2)*4, To: math.MaxUint64 - 7 + uint64(i%2)*4})
+	}
+	return x
+}
+
 func items(g protocol.GroupID, d identity.DeviceKey) map[string]InboxItem {
 	return map[string]InboxItem{
 		"rescue":           RescueItem{Counter: 3, Seed: RescueSeedFromBytes([32]byte{1})},
@@ -36,6 +44,8 @@ func items(g protocol.GroupID, d identity.DeviceKey) map[string]InboxItem {
 		"key update":       KeyUpdateItem{Frame: keyUpdateFrame(g, d)},
 		"handed, one":      HandedItem{Devices: handed(1)},
 		"handed, most":     HandedItem{Epoch: protocol.EpochID{5}, Devices: handed(MaxHanded)},
+		"missed, one":      MissedItem{Runs: []MissedRun{{From: 1, To: math.MaxUint64}}},
+		"missed, most":     missedMost(),
 	}
 }
 
@@ -69,7 +79,7 @@ func TestInboxItems(t *testing.T) {
 			t.Errorf("%s: a reader opened it: %v", name, err)
 		}
 	}
-	if len(sizes) != 3 || sizes[protocol.RoomSmall] != 7 {
+	if len(sizes) != 3 || sizes[protocol.RoomSmall] != 9 {
 		t.Errorf("sizes %v", sizes)
 	}
 	if _, err := SealInbox(g.id, from.key, h, ResponseItem{Body: make([]byte, MaxResponse+1)}); !errors.Is(err, ErrTooLarge) {
@@ -196,6 +206,13 @@ func TestInboxRefusals(t *testing.T) {
 		"handed to nobody": HandedItem{}, "handed to too many": HandedItem{Devices: handed(MaxHanded + 1)},
 		"handed twice":         HandedItem{Devices: []identity.DeviceID{{1}, {1}}},
 		"handed, not sorted":   HandedItem{Devices: []identity.DeviceID{{2}, {1}}},
+		"missed nothing":       MissedItem{},
+		"missed too many runs": MissedItem{Runs: append(missedMost().Runs, MissedRun{Device: identity.DeviceID{200}, From: 1, To: 1})},
+		"missed number 0":      MissedItem{Runs: []MissedRun{{To: 1}}},
+		"missed backwards":     MissedItem{Runs: []MissedRun{{From: 3, To: 2}}},
+		"missed in two runs":   MissedItem{Runs: []MissedRun{{From: 1, To: 2}, {From: 3, To: 3}}},
+		"missed twice":         MissedItem{Runs: []MissedRun{{From: 1, To: math.MaxUint64}, {From: 1, To: 1}}},
+		"missed, not sorted":   MissedItem{Runs: []MissedRun{{Device: identity.DeviceID{2}, From: 1, To: 1}, {Device: identity.DeviceID{1}, From: 1, To: 1}}},
 		"another's key update": KeyUpdateItem{Frame: keyUpdateFrame(g.id, bob.key)}} {
 		if _, err := SealInbox(g.id, from.key, h, bad); !errors.Is(err, ErrInbox) {
 			t.Errorf("%s: sealed, %v", name, err)

@@ -154,12 +154,12 @@ func (w *World) canBeTaken(n *Node, members []*Node) bool {
 }
 
 // lost counts what n may miss for good: what people who were removed wrote, if
-// they were shut out before anybody took it, and what was said while n was known to
-// be suspended (spec 46 section 3).
+// they were shut out before anybody took it, what was said while n was known to
+// be suspended (spec 46 section 3), and what ran out, which nobody hands over.
 func (w *World) lost(n *Node) int {
 	count := 0
 	for _, p := range w.posts {
-		if _, err := n.See(p.name); (p.author.out() || p.notFor(n)) && err != nil {
+		if _, err := n.See(p.name); (p.author.out() || p.notFor(n) || p.expires <= w.Now) && err != nil {
 			count++
 		}
 	}

@@ -143,7 +143,8 @@ func TestRacingEpochs(t *testing.T) {
 					t.Errorf("%s is at epoch %d, ben at %d; it was %d", n.Name, n.epoch(), ben.epoch(), gen)
 				}
 			}
-			if grown := dia.Store.size() - before; grown > 3<<20 {
+			// The most is for ReBoxes, by each other organiser who asks for such an epoch himself.
+			if grown := dia.Store.size() - before; grown > 7<<19 {
 				t.Errorf("a reader stores %d bytes more", grown)
 			} else {
 				t.Logf("%d bytes more, %d epochs, generation %d, was %d", grown, len(dia.Store.rows[tableOfEpochs]), dia.epoch(), gen)
