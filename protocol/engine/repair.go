@@ -104,7 +104,7 @@ func (e *Engine) rebox(d identity.DeviceID, old *epochState) error {
 		return err
 	}
 	since := old.header.Core.GovHeads
-	if old.header.ID() == e.sending && !e.reaches(d, old) {
+	if old.header.ID() == e.sending && e.newestHad(d, old) == nil {
 		since = knownTo(e.log.Adds(d))
 	}
 	ops, err := e.log.Between(since, e.log.Heads())

@@ -42,12 +42,6 @@ func (e *Engine) newestHad(d identity.DeviceID, but *epochState) *epochState {
 	return nil
 }
 
-// reaches says whether something can be put for a device under an epoch beside the
-// sending one.
-func (e *Engine) reaches(d identity.DeviceID, sending *epochState) bool {
-	return e.newestHad(d, sending) != nil
-}
-
 // stranded lists devices of the group that did not get the sending epoch, with an
 // older one under which they can be reached, and those that did get it and lack
 // what was said under others.
@@ -73,10 +67,10 @@ func (e *Engine) stranded() map[identity.DeviceID]*epochState {
 				out[d] = old // it was handed the sending epoch, and may not have opened it
 			}
 		} else if !s.keys.HasChain(d) {
-			if out[d] = s; !e.reaches(d, s) {
-				continue // others carry it on from there (passon.go)
+			out[d] = s // with nothing in reach others carry it on from there (passon.go)
+			if old := e.newestHad(d, s); old != nil {
+				out[d] = old
 			}
-			out[d] = e.newestHad(d, s)
 		}
 	}
 	for _, d := range e.lackingOnes(s) {
