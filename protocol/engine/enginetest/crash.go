@@ -98,3 +98,13 @@ func (n *Node) sendHalf(r *engine.Ready) {
 
 // Committed has f called with every batch, once it is stored.
 func (w *World) Committed(f func(n *Node, b engine.Batch)) { w.committed = f }
+
+// Sent sets what is told of the length of every message and hint that leaves a node, also
+// of those that are lost.
+func (w *World) Sent(f func(from, to *Node, bytes int)) { w.sent = f }
+
+func (w *World) count(from, to *Node, bytes int) {
+	if w.sent != nil {
+		w.sent(from, to, bytes)
+	}
+}

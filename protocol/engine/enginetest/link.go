@@ -101,8 +101,12 @@ func (l *link) send(n *Node, data []byte) {
 	if n == l.b {
 		to, next = l.a, &l.nextA
 	}
-	*next = max(*next, l.w.Now+l.w.delay(l.w.Faults.DelayMax))
+	if n.Silent {
+		return
+	}
+	*next = max(*next, n.leaves(len(data))+l.w.Faults.DelayMin+l.w.delay(l.w.Faults.DelayMax))
 	data = slices.Clone(data)
+	l.w.count(n, to, len(data))
 	if l.w.tap != nil && !l.w.tap(n, to, data) {
 		return
 	}
@@ -123,12 +127,23 @@ func (l *link) send(n *Node, data []byte) {
 	})
 }
 
+// leaves is when so many bytes have left a node, behind all that it sent before.
+func (n *Node) leaves(bytes int) engine.Time {
+	rate := n.w.Faults.Rate
+	if rate == 0 {
+		return n.w.Now
+	}
+	n.line = max(n.line, int64(n.w.Now)*rate) + int64(bytes)
+	return engine.Time(n.line / rate)
+}
+
 // hint announces ids to the other side: late, twice or not at all.
 func (l *link) hint(n *Node, ids []protocol.EnvelopeID) {
 	to, f := l.other(n), l.w.Faults
-	if l.carried != nil {
+	if l.carried != nil || n.Silent {
 		return // gossip does not run over a circuit
 	}
+	l.w.count(n, to, 8+32*len(ids)) // spec 60 section 5
 	if l.w.chance("hint lost", f.HintLoss) {
 		return
 	}
@@ -137,12 +152,13 @@ func (l *link) hint(n *Node, ids []protocol.EnvelopeID) {
 		times = 2
 	}
 	ids = slices.Clone(ids)
+	leaves := n.leaves(8 + 32*len(ids))
 	for range times {
 		extra := engine.Time(0)
 		if f.HintDelay > 0 && l.w.chance("hint late", 0.3) {
 			extra = l.w.delay(f.HintDelay)
 		}
-		l.w.at(l.w.Now+l.w.delay(f.DelayMax)+extra, func() {
+		l.w.at(leaves+f.DelayMin+l.w.delay(f.DelayMax)+extra, func() {
 			if l.up {
 				to.step(engine.Hinted{Peer: l.id, IDs: slices.Clone(ids)})
 			}

@@ -19,6 +19,7 @@ type Node struct {
 	Engine *engine.Engine // nil while the phone is off
 	Store  *Memory
 	Events []engine.Event // all that were delivered
+	Silent bool           // it takes what comes, and gives and says nothing to anybody
 
 	w       *World
 	id      protocol.GroupID
@@ -45,6 +46,7 @@ type Node struct {
 	still engine.Time
 	// wakes is how often it was woken in a second.
 	wakes  int
+	line   int64 // what it has sent is gone at that time, in bytes at the world's rate
 	second int64
 	// Commits until the phone dies, before (crashIn) or after (crashSent) one, or
 	// amid what is sent then (crashAmid); 0: it lives.

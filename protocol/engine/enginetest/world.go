@@ -27,7 +27,9 @@ import (
 
 // Faults says what goes wrong on the network. Zero is a perfect one.
 type Faults struct {
-	DelayMax  engine.Time // of a message on a link; at least 1 ms
+	DelayMin  engine.Time // of a message on a link, before what DelayMax adds
+	DelayMax  engine.Time // more, drawn; at least 1 ms
+	Rate      int64       // bytes that a node can send in a millisecond, on all links together; 0: any number
 	HintDelay engine.Time // more for hints, which overtake one another
 	HintLoss  float64     // share of hints that are lost
 	HintTwice float64     // share of hints that come twice
@@ -71,6 +73,7 @@ type World struct {
 	committed func(n *Node, b engine.Batch)          // is told of every batch once it is stored
 	gone      func(n *Node, b engine.Batch)          // is told of every batch that died with its phone
 	tap       func(from, to *Node, data []byte) bool // sees every message on a link; false loses it
+	sent      func(from, to *Node, bytes int)        // is told of every message and hint that leaves
 	spent     map[*Node]time.Duration                // real time in engines, if it is measured
 }
 
