@@ -10,7 +10,7 @@ import (
 
 // Limits of dialling (spec 90 section 4).
 const (
-	maxLinks      = 6  // dialled links a group
+	maxLinks      = 4  // dialled links a group
 	maxPlaces     = 64 // remembered to dial, a group
 	maxPlaceAddrs = 8
 )

@@ -51,9 +51,9 @@ func TestPausesGrow(t *testing.T) {
 	}
 }
 
-// At most six links; who is given comes first; whatever happens, due is later
+// At most four links; who is given comes first; whatever happens, due is later
 // than now once next was asked, so that the owner of the book can sleep.
-func TestSixLinks(t *testing.T) {
+func TestFewLinks(t *testing.T) {
 	b, now := many(20), engine.Time(1_000)
 	b.add(now, []string{"/ip4/192.0.2.99/tcp/1"}, true)
 	list := b.next(now)
@@ -68,7 +68,7 @@ func TestSixLinks(t *testing.T) {
 	}
 	for range 3 {
 		if more := b.next(now); len(more) != 0 {
-			t.Fatalf("a seventh is dialled at once")
+			t.Fatalf("one more is dialled at once")
 		}
 		if b.due() <= now {
 			t.Fatalf("due at %d, now is %d: the owner would spin", b.due(), now)
@@ -77,7 +77,7 @@ func TestSixLinks(t *testing.T) {
 }
 
 // With all links taken, the others get their turn, each of them, and the links
-// stay six: two halves of a big group cannot stay apart.
+// stay as many: two halves of a big group cannot stay apart.
 func TestFairRotation(t *testing.T) {
 	const count = 30
 	b, now, last := many(count), engine.Time(1_000), p2p.LinkID(0)
