@@ -179,6 +179,12 @@ func TestAuthorsWaitAndGiveWay(t *testing.T) {
 			t.Errorf("seed %d: ben is at an author's epoch: %t", seed, h.Core.ByAuthor())
 		}
 		must(t, w.HealAll())
+		must(t, w.Run(engine.Seconds(2)))
+		for _, n := range []*Node{ana, ben, cam} {
+			if h := newestHeader(t, n); h.Core.Issuer != ana.member {
+				t.Errorf("seed %d: %s sends in an author's epoch beside the organiser's", seed, n.Name)
+			}
+		}
 		must(t, w.Run(engine.Seconds(200)))
 		for _, n := range []*Node{ana, ben, cam} {
 			if h := newestHeader(t, n); h.Core.Issuer != ana.member {

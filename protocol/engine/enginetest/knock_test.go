@@ -4,7 +4,9 @@ import (
 	"testing"
 
 	"github.com/palabre-app/palabre/protocol/engine"
+	"github.com/palabre-app/palabre/protocol/epoch"
 	"github.com/palabre-app/palabre/protocol/group"
+	"github.com/palabre-app/palabre/protocol/wire"
 )
 
 // removedBy is a group of three organisers of whom ben alone removed dia.
@@ -49,6 +51,20 @@ func undo(t *testing.T, w *World, ana, ben, cam, dia *Node) {
 	must(t, w.Run(engine.Seconds(120)))
 }
 
+// hasBox says whether a header has a box for a key that a node holds.
+func hasBox(t *testing.T, h *epoch.Header, n *Node) bool {
+	t.Helper()
+	for _, r := range n.Store.rows[tableOfKEM] {
+		var k kemRow
+		must(t, wire.Unmarshal(r.value, 256, &k))
+		pub := epoch.KEMPrivateFromSeed(k.KEM).Public()
+		if h.Boxes(pub.Ref()) {
+			return true
+		}
+	}
+	return false
+}
+
 // A device whose removal is undone comes back by itself: soon, while others keep
 // the last epoch that it has, and later, by its rescue seed.
 func TestUndoneRemovalComesBack(t *testing.T) {
@@ -66,6 +82,9 @@ func TestUndoneRemovalComesBack(t *testing.T) {
 			}
 			dia.Stop() // she is not there when it is undone
 			undo(t, w, ana, ben, cam, dia)
+			if !hasBox(t, newestHeader(t, ana), dia) {
+				t.Error("the keys that were kept of dia are not used again")
+			}
 			w.pass(t, v.after, dia)
 			must(t, dia.Start())
 			w.pass(t, 3)

@@ -81,7 +81,7 @@ var mutants = []mutant{
 	{"TestOrganiserRenewsAfterAuthor", "organisers stay in an author's epoch", "issue.go", "if s.header.Core.ByAuthor() && e.planned.over != e.sending {", "if false {"},
 	{"TestOrganiserRenewsAfterAuthor", "an organiser renews again and again", "issue.go", "if s.header.Core.ByAuthor() && e.planned.over != e.sending {", "if s.header.Core.ByAuthor() || len(e.ancestors(s)) == 3 {"},
 	{"TestOrganiserIsQuicker", "authors are as quick", "issue.go", "least, spread = authorWait, authorSpread", "least, spread = 0, 1"},
-	{"TestTwoAuthorsAtOnce", "each sends in its own", "author.go", "return s.header.Core.Gen > o.header.Core.Gen\n", "return s.header.Core.Gen > o.header.Core.Gen || s.header.Core.Issuer != o.header.Core.Issuer && s.arrived < o.arrived\n"},
+	{"TestTwoAuthorsAtOnce", "each sends in what it had first", "author.go", "return bytes.Compare(s.id(), o.id()) < 0", "return s.arrived < o.arrived || s.arrived == o.arrived && bytes.Compare(s.id(), o.id()) < 0"},
 	{"TestAuthorIsRemovedMeanwhile", "what an author made who is out by now is refused", "epochs.go", "case ok && !mayIssue(roster, h), h.Core", "case ok && roster != nil && !mayIssue(e.log.Resolve(), h), h.Core"},
 	{"TestSuspendedOrganiserLeftBehind", "an author renews for everything but a removal", "author.go", "if !e.log.LeavesOut(heads, p.header.Core.GovHeads) {", "if e.log.LeavesOut(heads, p.header.Core.GovHeads) {"},
 	{"TestOnlyWhoMayPostRenews", "any member renews", "author.go", "m.ID == e.self.memberID && r.MayPost(m.ID) && len(r.Boxed())", "m.ID == e.self.memberID && len(r.Boxed())"},
