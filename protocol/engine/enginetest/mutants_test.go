@@ -110,7 +110,7 @@ var mutants = []mutant{
 	{"TestAlertIsSentNow", "more readers than was said", "alerts.go", "case len(out) > readers:", "case len(out) > readers+9:"},
 	{"TestAlertIsSentNow", "anything goes out", "alerts.go", "case n.Urgency != feed.Alert:", "case false:"},
 	{"TestAlertIsSentNow", "readers are not counted", "alerts.go", "people = append(people, e.ownerOf(d))", "_ = d"},
-	{"TestAlertIsSentNow", "what was sent waits on", "alerts.go", "e.drafts = slices.DeleteFunc(e.drafts, func(d draft) bool { return d.Number == w.Number })", ""},
+	{"TestAlertIsSentNow", "what was sent waits on", "alerts.go", "e.drafts = slices.DeleteFunc(e.drafts, func(d draft) bool { return d.Number == w.Number })", "_ = slices.DeleteFunc[[]draft]"},
 	{"TestAlertReachesWhoComesLater", "a link under the old keys is not a member's", "gate.go", "if s == first || e.counts(s)", "if e.counts(s)"},
 	{"TestAlertWaitsByDefault", "against the policy", "alerts.go", "case !e.policy().AlertOverride:", "case false:"},
 	{"TestAlertTakesTheBestKeys", "the oldest epoch", "alerts.go", "len(people) < len(out) || len(people) == len(out) && s.goesBefore(best)", "false"},
