@@ -2,6 +2,8 @@ module github.com/palabre-app/palabre
 
 go 1.26.6
 
+toolchain go1.26.10
+
 require (
 	github.com/fxamacker/cbor/v2 v2.10.0
 	github.com/libp2p/go-libp2p v0.51.0
