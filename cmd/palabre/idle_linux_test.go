@@ -21,20 +21,27 @@ var idle = flag.Duration("idle", 0, "measure for so long what an idle phone cost
 // inNamespace says that the test runs where nothing else uses the network.
 const inNamespace = "PALABRE_TEST_NAMESPACE"
 
-// alone runs the test again in a network of its own, so that what the system counts is
-// of these phones alone. It returns false where that was done.
-func alone(t *testing.T) bool {
+// measures runs the measurement alone, so that what the system counts is of these phones.
+// It returns false where that was done, or where none was asked for.
+func measures(t *testing.T) bool {
 	t.Helper()
 	if *idle == 0 {
 		t.Skip("a measurement: go test ./cmd/palabre -run Idle -idle 30m -timeout 3h -v")
 	}
+	return alone(t, "-idle", idle.String())
+}
+
+// alone runs the test again with these flags, in a network of its own that has nothing
+// but loopback. It returns false where that was done.
+func alone(t *testing.T, flags ...string) bool {
+	t.Helper()
 	if os.Getenv(inNamespace) != "" {
 		must(t, loopbackUp())
 		return true
 	}
 	self, err := os.Executable()
 	must(t, err)
-	c := exec.Command(self, "-test.run", "^"+t.Name()+"$", "-test.v", "-test.timeout", "0", "-idle", idle.String())
+	c := exec.Command(self, append([]string{"-test.run", "^" + t.Name() + "$", "-test.v", "-test.timeout", "0"}, flags...)...)
 	c.Env = append(os.Environ(), inNamespace+"=1")
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	if os.Getuid() != 0 {
@@ -106,7 +113,7 @@ func parts(u api.DataUse) string {
 
 // What it costs to be linked to 4 members and have nothing to say.
 func TestIdleLinked(t *testing.T) {
-	if !alone(t) {
+	if !measures(t) {
 		return
 	}
 	dir := place(t)
@@ -153,7 +160,7 @@ func perDay(n int64, passed time.Duration) float64 {
 
 // What it costs to save data, in two groups, with a letter carrier and without one.
 func TestIdleSaver(t *testing.T) {
-	if !alone(t) {
+	if !measures(t) {
 		return
 	}
 	dir := place(t)
