@@ -13,7 +13,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/sec"
-	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
@@ -37,7 +36,6 @@ func (c *circuits) below() *below { return &below{c.above, c} }
 func newCircuits(h *Host, above host.Host, sk crypto.PrivKey, d door, resources network.ResourceManager) (*circuits, error) {
 	c := &circuits{host: h, above: above, key: sk, ferries: map[peer.ID]*ferry{}}
 	c.punch = &punching{c: c, ready: make(chan struct{}), over: make(chan struct{})}
-	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
 	up, err := upgrader.New([]sec.SecureTransport{h.noise}, muxers, nil, resources, d)
 	if err != nil {
 		return nil, fmt.Errorf("p2p: prepare circuits: %w", err)

@@ -44,7 +44,7 @@ func (h *Host) dial(ctx context.Context, addr string, keys []Key) (LinkID, error
 	if err != nil {
 		return 0, h.dialError(ctx, err)
 	}
-	defer h.quic.drop(id)
+	defer h.drop(id)
 	if h.circuits.ferry(id) != nil { // one that somebody names as a member
 		return 0, ErrRefused
 	}
@@ -78,8 +78,8 @@ func (h *Host) meet(ctx context.Context, id peer.ID, a ma.Multiaddr, keys []Key)
 		}
 		if !c.dialled { // they were faster; their proof decides, and costs us no key
 			waits++
-			h.quic.drop(id) // they may be waiting for this one, which we do not use
-			unlock()        // or for us
+			h.drop(id) // they may be waiting for this one, which we do not use
+			unlock()   // or for us
 			c.wait()
 			if unlock, err = h.lockPeer(ctx.Done(), id); err != nil {
 				return 0, h.dialError(ctx, err)
@@ -120,7 +120,15 @@ func (h *Host) reach(ctx context.Context, a ma.Multiaddr) (peer.ID, error) {
 	if isQUIC(a) {
 		return h.quic.reach(ctx, a)
 	}
-	return reachTCP(ctx, h.noise, h.proxy, h.meter.traffic.ofHosts(), a)
+	return h.tcp.reach(ctx, a)
+}
+
+// drop closes what reach left for id, if nobody took it.
+func (h *Host) drop(id peer.ID) {
+	h.tcp.drop(id)
+	if h.quic != nil { // no proxy
+		h.quic.drop(id)
+	}
 }
 
 // errEnded says that the connection that the swarm gave is no more.

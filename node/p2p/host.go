@@ -24,6 +24,7 @@ type Host struct {
 	meter   meter
 	net     *gated
 	quic    *byAddress // nil with a proxy
+	tcp     *byAddress
 	noise   *noise.Transport
 	hints   *hinting
 	nearMu  sync.Mutex    // one ListenNear at a time

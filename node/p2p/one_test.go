@@ -132,7 +132,7 @@ func TestIdleConnectionsAreGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := make(chan struct{}, 8)
-	v.quic.Transport = watched{v.quic.Transport, gone}
+	v.quic.first = firstQUIC(watched{v.quic.Transport, gone})
 	idle, err := s.connect(v, "quic")
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	tpt "github.com/libp2p/go-libp2p/core/transport"
-	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
@@ -117,10 +116,9 @@ func (d deadlines) Upgrade(ctx context.Context, t tpt.Transport, c manet.Conn, d
 // TestProxyIsPatient: libp2p's limits on a dial, 5 s to loopback and 60 s to all, do
 // not end one through a proxy.
 func TestProxyIsPatient(t *testing.T) {
-	k := keys(key("group", Member))
-	tor, b := newTor(t), start(t, k, tcpOnly)
-	a := by(t, tor, k)
-	way := a.net.TransportForDialing(ma.StringCast(b.addr("tcp"))).(*byProxy)
+	tor, b := newTor(t), start(t, keys(key("group", Member)), tcpOnly)
+	a := by(t, tor, keys(key("newer", Member), key("group", Member))) // the second key is tried on a connection of libp2p's
+	way := a.tcp.Transport.(*byProxy)
 	left := make(chan time.Duration, 1)
 	way.upgrader = deadlines{way.upgrader, left}
 	all := network.DialPeerTimeout
@@ -134,14 +132,14 @@ func TestProxyIsPatient(t *testing.T) {
 	}
 }
 
-// TestFailedDialsTakeNoPlace: a proxy that lets the first connection through, by which
-// we learn who is there, and not the second, does so as often as it likes.
+// TestFailedDialsTakeNoPlace: a proxy that lets the first connection through, on which
+// the other side does not know our key, and not the second, does so as often as it likes.
 func TestFailedDialsTakeNoPlace(t *testing.T) {
-	k := keys(key("group", Member))
 	var broken atomic.Bool
 	broken.Store(true)
 	tor := newTor(t, func(p *tor) { p.refuses = func(n int) bool { return broken.Load() && n%2 == 0 } })
-	a, b := by(t, tor, k), start(t, k, tcpOnly)
+	a := by(t, tor, keys(key("newer", Member), key("group", Member)))
+	b := start(t, keys(key("group", Member)), tcpOnly)
 	for range 40 { // more than libp2p lets us have of one peer, and in all before the proof
 		if _, err := a.dial(b.addr("tcp")); err == nil || err == ErrProxy {
 			t.Fatalf("it was not broken: %v", err)

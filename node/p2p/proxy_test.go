@@ -141,8 +141,8 @@ func TestProxy(t *testing.T) {
 			callers := front.callers()
 			slices.Sort(from)
 			slices.Sort(callers)
-			// One to learn who is there, one to stay; and who dials again asks who is there.
-			if len(asked) != 3 || !slices.Equal(from, callers) {
+			// The one that stays; and who dials again asks who is there.
+			if len(asked) != 2 || !slices.Equal(from, callers) {
 				t.Errorf("%d requests; the proxy came from %v, callers from %v", len(asked), from, callers)
 			}
 			if n := moreUDP(t, udp); n != 0 || a.quic != nil {
@@ -152,6 +152,25 @@ func TestProxy(t *testing.T) {
 				t.Errorf("tells %v", a.Addrs())
 			}
 		})
+	}
+}
+
+// TestOneConnectionADial: who dials an address, not knowing who is there, makes one TCP
+// connection, and a second one only for a second key.
+func TestOneConnectionADial(t *testing.T) {
+	noLeaks(t)
+	v := start(t, keys(key("group", Member)), tcpOnly)
+	front := newPier(t, hostPort(t, v.addr("tcp")))
+	to := fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", front.Addr().(*net.TCPAddr).Port)
+	a := start(t, keys(key("group", Member)), tcpOnly)
+	a.mustDial(to)
+	if n := len(front.callers()); n != 1 {
+		t.Errorf("%d connections for a dial", n)
+	}
+	b := start(t, keys(key("newer", Member), key("group", Member)), tcpOnly)
+	b.mustDial(to)
+	if n := len(front.callers()); n != 1+2 {
+		t.Errorf("%d connections for a dial, and one with two keys", n)
 	}
 }
 
@@ -200,7 +219,7 @@ func TestManyOnionDials(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.mustDial("/onion3/" + onion + ":4001")
-	if asked := tor.requests(); len(asked) != 4*(1+MaxDial)+2 {
+	if asked := tor.requests(); len(asked) != 4*MaxDial+1 {
 		t.Errorf("%d requests", len(asked))
 	}
 	apart(t, tor.requests())

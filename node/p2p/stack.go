@@ -45,6 +45,7 @@ type stack struct {
 	self    peer.ID
 	swarm   *swarm.Swarm
 	quic    *byAddress // nil with a proxy
+	tcp     *byAddress
 	noise   *noise.Transport
 	closers []io.Closer // last opened first closed; the swarm is the last one
 }
@@ -102,14 +103,19 @@ func newStack(sk crypto.PrivKey, d door, resources network.ResourceManager, m *m
 		if err != nil {
 			return k, fmt.Errorf("p2p: prepare quic: %w", err)
 		}
-		k.quic = &byAddress{Transport: q, ready: map[peer.ID]tpt.CapableConn{}}
+		k.quic = newByAddress(q, firstQUIC(q))
 		transports = append(transports, k.quic)
 	}
 	t, err := newTCP(sk, d, resources, by, m.traffic.ofHosts(), &k.noise)
 	if err != nil {
 		return k, err
 	}
-	for _, x := range append(transports, t) {
+	first, err := firstTCP(k.noise, k.self, d, resources, by, m.traffic.ofHosts(), t)
+	if err != nil {
+		return k, err
+	}
+	k.tcp = newByAddress(t, first)
+	for _, x := range append(transports, k.tcp) {
 		if err := k.swarm.AddTransport(x); err != nil {
 			return k, fmt.Errorf("p2p: add a transport: %w", err)
 		}
@@ -117,10 +123,12 @@ func newStack(sk crypto.PrivKey, d door, resources network.ResourceManager, m *m
 	return k, nil
 }
 
+// muxers make streams of a connection.
+var muxers = []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
+
 // newUpgrader makes connections of bytes into secure ones with streams, by Noise and
 // yamux.
 func newUpgrader(sk crypto.PrivKey, d door, resources network.ResourceManager) (tpt.Upgrader, *noise.Transport, error) {
-	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
 	n, err := noise.New(noise.ID, sk, muxers)
 	if err != nil {
 		return nil, nil, fmt.Errorf("p2p: prepare noise: %w", err)
@@ -173,7 +181,7 @@ func (h *Host) build(listen []ma.Multiaddr) error {
 	if err != nil {
 		return err
 	}
-	h.self, h.quic, h.noise = k.self, k.quic, k.noise
+	h.self, h.quic, h.tcp, h.noise = k.self, k.quic, k.tcp, k.noise
 	bus := eventbus.NewBus()
 	emitter, err := bus.Emitter(new(event.EvtPeerConnectednessChanged))
 	if err != nil {

@@ -189,20 +189,3 @@ func TestEachUseOfAUDPSocketCounts(t *testing.T) {
 		t.Errorf("three datagrams that are handed over together cost %d", n)
 	}
 }
-
-// The short connection that learns who is at a TCP address counts, too.
-func TestTrafficOfLearningWhoIsThere(t *testing.T) {
-	noLeaks(t)
-	a := start(t, keys(key("k", Member)))
-	to, err := parseAddr(a.addr("tcp"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var count tally
-	if id, err := reachTCP(soon(t), a.noise, nil, &count, to); err != nil || id != a.self {
-		t.Fatal(id, err)
-	}
-	if v := count.volume(); v.In < 400 || v.Out < 400 {
-		t.Errorf("%+v", v)
-	}
-}

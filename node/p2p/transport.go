@@ -3,27 +3,34 @@ package p2p
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/sec"
 	tpt "github.com/libp2p/go-libp2p/core/transport"
+	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	ma "github.com/multiformats/go-multiaddr"
-	msmux "github.com/multiformats/go-multistream"
 )
 
 var errNotDialable = errors.New("p2p: an address must be ip and tcp, or ip, udp and quic-v1, or onion3")
 
-// byAddress is the QUIC transport for a dialler that knows no peer ID. A
-// connection made by reach waits here until the swarm asks for one to its ID, so
-// that dialling by address costs one handshake, not two.
+// byAddress is a transport for a dialler that knows no peer ID. A connection made by
+// reach waits here until the swarm asks for one to its ID, so that dialling by address
+// costs one handshake, not two.
 type byAddress struct {
-	tpt.Transport // QUIC
+	tpt.Transport
+	first func(context.Context, ma.Multiaddr) (tpt.CapableConn, error) // connects to whoever is there
 
 	mu    sync.Mutex
 	ready map[peer.ID]tpt.CapableConn
+}
+
+func newByAddress(t tpt.Transport, first func(context.Context, ma.Multiaddr) (tpt.CapableConn, error)) *byAddress {
+	return &byAddress{Transport: t, first: first, ready: map[peer.ID]tpt.CapableConn{}}
 }
 
 // named is a connection that was dialled without an ID and has learnt it.
@@ -36,9 +43,9 @@ func (n named) RemotePeer() peer.ID { return n.id }
 
 // reach connects to a and returns the ID of whoever answered.
 func (t *byAddress) reach(ctx context.Context, a ma.Multiaddr) (peer.ID, error) {
-	c, err := t.Transport.Dial(ctx, a, "")
+	c, err := t.first(ctx, a)
 	if err != nil {
-		return "", errNoAnswer
+		return "", err
 	}
 	id, err := peer.IDFromPublicKey(c.RemotePublicKey())
 	if err != nil || !isEd25519(id) {
@@ -65,9 +72,6 @@ func (t *byAddress) take(id peer.ID) tpt.CapableConn {
 
 // drop closes what reach left for id, if nobody took it.
 func (t *byAddress) drop(id peer.ID) {
-	if t == nil { // there is a proxy, hence no QUIC
-		return
-	}
 	if c := t.take(id); c != nil {
 		c.Close()
 	}
@@ -99,31 +103,46 @@ func (t *byAddress) Close() error {
 	return nil
 }
 
-// reachTCP learns the ID behind a TCP address by a Noise handshake of its own:
-// libp2p's TCP dialler insists on knowing the ID first. The ID is not yet
-// trusted, the real connection proves it again.
-func reachTCP(ctx context.Context, n *noise.Transport, by *socks, count *tally, a ma.Multiaddr) (peer.ID, error) {
-	c, err := by.dial(ctx, a)
+// firstQUIC connects by QUIC, which does not insist on an ID.
+func firstQUIC(t tpt.Transport) func(context.Context, ma.Multiaddr) (tpt.CapableConn, error) {
+	return func(ctx context.Context, a ma.Multiaddr) (tpt.CapableConn, error) {
+		c, err := t.Dial(ctx, a, "")
+		if err != nil {
+			return nil, errNoAnswer
+		}
+		return c, nil
+	}
+}
+
+// firstTCP connects by TCP. Libp2p's TCP dialler insists on an ID, so it gets any; the
+// Noise below compares none, and tells which one the other side has proved.
+func firstTCP(n *noise.Transport, any peer.ID, d door, resources network.ResourceManager, by *socks, count *tally, t tpt.Transport) (func(context.Context, ma.Multiaddr) (tpt.CapableConn, error), error) {
+	anybody, err := n.WithSessionOptions(noise.DisablePeerIDCheck())
 	if err != nil {
-		return "", err
+		return nil, fmt.Errorf("p2p: prepare noise: %w", err)
 	}
-	c = count.conn(c, false)
-	defer c.Close()
-	defer context.AfterFunc(ctx, func() { c.Close() })()
-	if err := msmux.SelectProtoOrFail(string(noise.ID), c); err != nil {
-		return "", ErrRefused
-	}
-	session, err := n.WithSessionOptions(noise.DisablePeerIDCheck())
+	plain, err := upgrader.New([]sec.SecureTransport{anybody}, muxers, nil, resources, d)
 	if err != nil {
-		return "", err
+		return nil, fmt.Errorf("p2p: prepare noise: %w", err)
 	}
-	var sc sec.SecureConn
-	if sc, err = session.SecureOutbound(ctx, c, ""); err != nil {
-		return "", ErrRefused
-	}
-	id := sc.RemotePeer()
-	if !isEd25519(id) {
-		return "", ErrRefused
-	}
-	return id, nil
+	up := countTCP(plain, count)
+	return func(ctx context.Context, a ma.Multiaddr) (tpt.CapableConn, error) {
+		scope, err := resources.OpenConnection(network.DirOutbound, true, a)
+		if err != nil {
+			return nil, err
+		}
+		c, err := by.dial(ctx, a)
+		if err != nil {
+			scope.Done()
+			return nil, err
+		}
+		if l, ok := c.(interface{ SetLinger(int) error }); ok { // as libp2p's own dialler does
+			_ = l.SetLinger(0)
+		}
+		secure, err := up.Upgrade(ctx, t, c, network.DirOutbound, any, scope) // it ends both if it fails
+		if err != nil {
+			return nil, ErrRefused
+		}
+		return secure, nil
+	}, nil
 }
