@@ -58,6 +58,8 @@ func TestPhonesMeetThroughACarrier(t *testing.T) {
 		{"closed", "/ip4/127.0.0.1/udp/0/quic-v1", true},
 		{"not direct", "/ip4/127.0.0.1/tcp/0", false},
 		{"not direct, closed", "/ip4/127.0.0.1/tcp/0", true},
+		{"by the web", "/ip4/127.0.0.1/tcp/0/tls/ws", false},
+		{"by the web, closed", "/ip4/127.0.0.1/tcp/0/tls/ws", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			hurried(t)

@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/sec"
+	tpt "github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
@@ -43,8 +44,11 @@ func newCircuits(h *Host, above host.Host, sk crypto.PrivKey, d door, resources 
 	if c.client, err = client.New(c.below(), up); err != nil {
 		return nil, fmt.Errorf("p2p: prepare circuits: %w", err)
 	}
-	if err := h.net.Swarm.AddTransport(c.client); err != nil {
-		return nil, fmt.Errorf("p2p: add a transport: %w", err)
+	web := &byWeb{upgrader: up, resources: resources, count: h.meter.traffic.ofHosts()} // to ferries alone
+	for _, t := range []tpt.Transport{c.client, web} {
+		if err := h.net.Swarm.AddTransport(t); err != nil {
+			return nil, fmt.Errorf("p2p: add a transport: %w", err)
+		}
 	}
 	h.net.lower, h.net.circuitOver = c.inbound, func() { h.spawn(c.tidy) }
 	return c, nil

@@ -71,7 +71,8 @@ type circuits struct {
 // that the ferry asks is answered but that somebody calls.
 type ferry struct {
 	id    peer.ID
-	at    ma.Multiaddr
+	at    []ma.Multiaddr // the one that led there last first
+	named string         // the same, as SetFerries got them
 	show  func(context.Context, *Visit) error
 	shown time.Time    // zero: not yet
 	conn  *conn        // nil: none
@@ -117,8 +118,9 @@ func isCircuit(a ma.Multiaddr) bool {
 }
 
 // SetFerries names the ferries that may connect this host with others, at most 8; of one
-// that is named twice the address by QUIC counts. Places and circuits at others end. With
-// a proxy they are passed over. On an error nothing changes.
+// that is named with several addresses that by QUIC is tried first, then the others in
+// this order. Places and circuits at others end. With a proxy they are passed over. On
+// an error nothing changes.
 func (h *Host) SetFerries(list []Ferry) error {
 	if h.circuits == nil {
 		return nil
@@ -135,9 +137,18 @@ func (h *Host) SetFerries(list []Ferry) error {
 		if err := h.proxy.carries(at); err != nil {
 			continue // an onion name: visits go there, circuits do not
 		}
-		if old := named[id]; old == nil || isQUIC(at) && !isQUIC(old.at) {
-			named[id] = &ferry{id: id, at: at, show: f.Show}
+		x := named[id]
+		if x == nil {
+			x = &ferry{id: id, show: f.Show}
+			named[id] = x
 		}
+		if x.show == nil {
+			x.show = f.Show
+		}
+		x.at, x.named = append(x.at, at), x.named+at.String()
+	}
+	for _, f := range named {
+		slices.SortStableFunc(f.at, quicFirst)
 	}
 	h.circuits.replace(named)
 	return nil
@@ -147,7 +158,7 @@ func (c *circuits) replace(named map[peer.ID]*ferry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id, old := range c.ferries {
-		if f := named[id]; f != nil && f.at.Equal(old.at) && (f.show == nil) == (old.show == nil) {
+		if f := named[id]; f != nil && f.named == old.named && (f.show == nil) == (old.show == nil) {
 			old.show = f.show
 			named[id] = old
 		} else if old.conn != nil {
@@ -237,17 +248,27 @@ func (h *Host) dialCircuit(ctx context.Context, addr string) (LinkID, error) {
 	}
 	ctx, cancel := h.bind(ctx)
 	defer cancel()
-	_, done, err := h.circuits.use(ctx, f)
+	to, done, err := h.circuits.use(ctx, f)
 	if err != nil {
 		return 0, h.dialError(ctx, err)
 	}
 	defer done()
-	return h.meet(ctx, id, f.road(), keys)
+	return h.meet(ctx, id, f.road(to), keys)
 }
 
 // road is where libp2p dials through the ferry.
-func (f *ferry) road() ma.Multiaddr {
-	return f.at.Encapsulate(ma.StringCast("/p2p/" + f.id.String() + "/p2p-circuit"))
+func (f *ferry) road(by *conn) ma.Multiaddr {
+	return by.RemoteMultiaddr().Encapsulate(ma.StringCast("/p2p/" + f.id.String() + "/p2p-circuit"))
+}
+
+func quicFirst(a, b ma.Multiaddr) int {
+	switch {
+	case isQUIC(a) == isQUIC(b):
+		return 0
+	case isQUIC(a):
+		return -1
+	}
+	return 1
 }
 
 // use connects to a ferry, if that is not done, and keeps the connection until done is
@@ -280,18 +301,19 @@ func (c *circuits) connect(ctx context.Context, f *ferry) (*conn, error) {
 	to, known, show := f.conn, f.show == nil || time.Since(f.shown) < ticketFor, f.show
 	c.mu.Unlock()
 	if !known {
-		if err := c.showTicket(ctx, f, show); err != nil {
+		if err := c.byEach(ctx, f, func(ctx context.Context, at ma.Multiaddr) error { return c.showTicket(ctx, f, at, show) }); err != nil {
 			return nil, err
 		}
 	}
 	if to != nil && !to.IsClosed() {
 		return to, nil
 	}
-	if to, err = c.dial(ctx, f); err != nil {
+	err = c.byEach(ctx, f, func(ctx context.Context, at ma.Multiaddr) (err error) { to, err = c.dial(ctx, f, at); return err })
+	if err != nil {
 		return nil, err
 	}
 	var seen ma.Multiaddr
-	if c.quic && isQUIC(f.at) {
+	if c.quic && isQUIC(to.RemoteMultiaddr()) {
 		seen = observe(ctx, to)
 	}
 	c.mu.Lock()
@@ -308,12 +330,38 @@ func (c *circuits) connect(ctx context.Context, f *ferry) (*conn, error) {
 	return to, nil
 }
 
+// byEach tries the addresses of a ferry until one leads there, which is tried first from
+// then on.
+func (c *circuits) byEach(ctx context.Context, f *ferry, try func(context.Context, ma.Multiaddr) error) (err error) {
+	c.mu.Lock()
+	list := slices.Clone(f.at)
+	c.mu.Unlock()
+	for i, at := range list {
+		this, stop := ctx, func() {}
+		if i < len(list)-1 {
+			this, stop = context.WithTimeout(ctx, c.host.bounds.road)
+		}
+		err = try(this, at)
+		stop()
+		if err == nil {
+			c.mu.Lock()
+			f.at = append([]ma.Multiaddr{at}, slices.DeleteFunc(list, at.Equal)...)
+			c.mu.Unlock()
+			return nil
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
 // dial makes a connection to a ferry. One that is ending is waited for.
-func (c *circuits) dial(ctx context.Context, f *ferry) (*conn, error) {
+func (c *circuits) dial(ctx context.Context, f *ferry, at ma.Multiaddr) (*conn, error) {
 	h, ps := c.host, c.host.net.Peerstore()
 	for range maxWaits {
 		ps.ClearAddrs(f.id)
-		ps.AddAddr(f.id, f.at, peerstore.TempAddrTTL)
+		ps.AddAddr(f.id, at, peerstore.TempAddrTTL)
 		nc, err := h.net.Swarm.DialPeer(network.WithForceDirectDial(ctx, "ferry"), f.id)
 		if err != nil {
 			return nil, errNoAnswer
@@ -336,8 +384,8 @@ func (c *circuits) dial(ctx context.Context, f *ferry) (*conn, error) {
 }
 
 // showTicket visits the ferry under the peer ID of this host, which it knows then.
-func (c *circuits) showTicket(ctx context.Context, f *ferry, show func(context.Context, *Visit) error) error {
-	v, err := visitAs(ctx, c.key, f.at, f.id, nil, c.host.meter.traffic)
+func (c *circuits) showTicket(ctx context.Context, f *ferry, at ma.Multiaddr, show func(context.Context, *Visit) error) error {
+	v, err := visitAs(ctx, c.key, at, f.id, nil, c.host.meter.traffic)
 	if err != nil {
 		return errNoAnswer
 	}

@@ -3,8 +3,11 @@ package p2p
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"runtime"
 	"strings"
@@ -32,7 +35,8 @@ func openPassage(t *testing.T, holder func([]byte) bool, change ...func(*relay.R
 	for _, f := range change {
 		f(&bounds)
 	}
-	f, err := newFerry(FerryConfig{Seed: [32]byte{7}, Listen: listenAll(), Holder: holder,
+	cert := (&authority{t: t}).sign(&x509.Certificate{NotAfter: time.Now().Add(time.Hour)})
+	f, err := newFerry(FerryConfig{Seed: [32]byte{7}, Listen: append(listenAll(), "/ip4/127.0.0.1/tcp/0/tls/ws"), Certificate: &cert, Holder: holder,
 		OnSession: func(st Stream, _ []byte, _ netip.Addr) { io.Copy(io.Discard, st); st.Close() }}, bounds)
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +52,8 @@ func openPassage(t *testing.T, holder func([]byte) bool, change ...func(*relay.R
 func (x *passage) at(kind string) string {
 	x.t.Helper()
 	for _, a := range x.Addrs() {
-		if strings.Contains(a, "/quic-v1") == (kind == "quic") {
+		at, _, err := parseFerryAddr(a)
+		if err == nil && (isQUIC(at) && kind == "quic" || isWeb(at) && kind == "web" || !isQUIC(at) && !isWeb(at) && kind == "tcp") {
 			return a
 		}
 	}
@@ -91,7 +96,7 @@ func throughFerry(t *testing.T, up LinkUp) {
 // proof inside.
 func TestCircuit(t *testing.T) {
 	noLeaks(t)
-	for _, kind := range kinds {
+	for _, kind := range append([]string{"web"}, kinds...) {
 		t.Run(kind, func(t *testing.T) {
 			x := openPassage(t, nil)
 			k := keys(key("k", Member))
@@ -142,6 +147,46 @@ func TestCircuit(t *testing.T) {
 	}
 }
 
+// Of a ferry with several addresses each is tried, that by QUIC first, until one leads
+// there, which is the first one from then on.
+func TestFerryWithSeveralAddresses(t *testing.T) {
+	noLeaks(t)
+	x := openPassage(t, nil)
+	deaf, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	_, id, _ := strings.Cut(x.at("web"), "/p2p/")
+	silent := fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", deaf.LocalAddr().(*net.UDPAddr).Port)
+	a := start(t, keys(key("k", Member)), func(_ *Config, b *bounds, _ *node) { b.road = 300 * time.Millisecond })
+	if err := a.SetFerries([]Ferry{{Addr: x.at("web")}, {Addr: silent + "/p2p/" + id}, {Addr: x.at("tcp")}}); err != nil {
+		t.Fatal(err)
+	}
+	order := func() (list []string) {
+		a.circuits.mu.Lock()
+		defer a.circuits.mu.Unlock()
+		for _, at := range a.circuits.ferries[peer.ID(x.ID())].at {
+			list = append(list, at.String())
+		}
+		return list
+	}
+	if at := order(); len(at) != 3 || at[0] != silent {
+		t.Errorf("they are tried as %q", at)
+	}
+	r := a.mustReserve(x)
+	if n, _, err := deaf.ReadFrom(make([]byte, 2048)); n == 0 || err != nil {
+		t.Errorf("nothing came by QUIC: %v", err)
+	}
+	if at := order(); len(at) != 3 || at[0]+"/p2p/"+id != x.at("web") || at[1] != silent {
+		t.Errorf("then as %q", at)
+	}
+	b := start(t, keys(key("k", Member)))
+	b.knows(x, "tcp")
+	b.mustDial(r.Addr)
+	throughFerry(t, find(a, anyUp))
+}
+
 // callers are hosts without a gate that use libp2p's own client: whoever learnt where a
 // phone is to be found.
 func caller4(t *testing.T, x *passage, phone Reservation) (network.Conn, *stranger, error) {
@@ -155,12 +200,12 @@ func caller4(t *testing.T, x *passage, phone Reservation) (network.Conn, *strang
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	f := h.circuits.ferry(peer.ID(x.ID()))
-	_, done, err := h.circuits.use(ctx, f)
+	to, done, err := h.circuits.use(ctx, f)
 	if err != nil {
 		return nil, s, err
 	}
 	t.Cleanup(done)
-	c, err := h.connect(ctx, id, f.road())
+	c, err := h.connect(ctx, id, f.road(to))
 	if err != nil {
 		return nil, s, err
 	}

@@ -23,6 +23,7 @@ type bounds struct {
 	settled     time.Duration  // from when on a link is no part of a simultaneous dial
 	stall       time.Duration  // for the other side to take one write
 	drain       time.Duration  // for a closing link to be read to its end
+	road        time.Duration  // for one address of a ferry while there are others
 	held        int            // streams that wait for the answer to our proof
 	queue       int            // bytes that wait on one link
 	hints       int            // ids that wait on one link
@@ -31,7 +32,7 @@ type bounds struct {
 func defaultBounds() bounds {
 	return bounds{
 		unproven: 16, unprovenNet: 2,
-		proof: 5 * time.Second, settled: 10 * time.Second, stall: 60 * time.Second, drain: 5 * time.Second,
+		proof: 5 * time.Second, settled: 10 * time.Second, stall: 60 * time.Second, drain: 5 * time.Second, road: 6 * time.Second,
 		held: 8, queue: 4 << 20, hints: 16 * MaxHints,
 	}
 }

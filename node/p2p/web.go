@@ -107,6 +107,9 @@ func (t *byWeb) Protocols() []int                          { return []int{ma.P_W
 func (t *byWeb) Proxy() bool                               { return false }
 func (t *byWeb) Listen(ma.Multiaddr) (tpt.Listener, error) { return nil, errNotDialable }
 
+// SkipResolve keeps the swarm from asking for a name: the certificate is for it.
+func (t *byWeb) SkipResolve(context.Context, ma.Multiaddr) bool { return true }
+
 // Dial asks for a name at the proxy, or where there is none at the system's resolver.
 func (t *byWeb) Dial(ctx context.Context, a ma.Multiaddr, id peer.ID) (tpt.CapableConn, error) {
 	scope, err := t.resources.OpenConnection(network.DirOutbound, true, a)
