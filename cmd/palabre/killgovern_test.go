@@ -61,6 +61,7 @@ func TestKilledWhileGoverning(t *testing.T) {
 	}
 	organisers(bilal, "to organise", func(o api.Organisers) bool { return len(o.Organisers) == 2 })
 	count := map[string]int{}
+	early := 0 // kills in a row after which nothing was there
 	note := func(acked, there bool, what string) bool {
 		t.Helper()
 		if acked && !there {
@@ -73,11 +74,15 @@ func TestKilledWhileGoverning(t *testing.T) {
 			count["stored without an answer"]++
 		default:
 			count["lost without an answer"]++
+			early++
+		}
+		if there {
+			early = 0
 		}
 		return there
 	}
-	moment := func() time.Duration { // half of them before anything can be stored
-		return time.Duration(rng.IntN([]int{3_000, 40_000}[rng.IntN(2)])) * time.Microsecond
+	moment := func() time.Duration { // half of them before anything can be stored; later where a machine is slow
+		return time.Duration(rng.IntN([]int{3_000, 40_000}[rng.IntN(2)])<<(early/8)) * time.Microsecond
 	}
 	open := func(p *person) []api.Proposal {
 		t.Helper()
