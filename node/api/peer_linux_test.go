@@ -13,7 +13,7 @@ import (
 // The rights of the file are opened on purpose, so that only the question to
 // the kernel keeps the stranger out.
 func TestAnotherUserIsNotHeard(t *testing.T) {
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 && os.Getenv("CI") == "" {
 		t.Skip("only root can become another user")
 	}
 	b := echo()

@@ -114,9 +114,9 @@ func firstQUIC(t tpt.Transport) func(context.Context, ma.Multiaddr) (tpt.Capable
 	}
 }
 
-// firstTCP connects by TCP. Libp2p's TCP dialler insists on an ID, so it gets any; the
+// firstTCP connects by TCP. Libp2p's TCP dialler insists on an ID, so it gets our own; the
 // Noise below compares none, and tells which one the other side has proved.
-func firstTCP(n *noise.Transport, any peer.ID, d door, resources network.ResourceManager, by *socks, count *tally, t tpt.Transport) (func(context.Context, ma.Multiaddr) (tpt.CapableConn, error), error) {
+func firstTCP(n *noise.Transport, self peer.ID, d door, resources network.ResourceManager, by *socks, count *tally, t tpt.Transport) (func(context.Context, ma.Multiaddr) (tpt.CapableConn, error), error) {
 	anybody, err := n.WithSessionOptions(noise.DisablePeerIDCheck())
 	if err != nil {
 		return nil, fmt.Errorf("p2p: prepare noise: %w", err)
@@ -139,7 +139,7 @@ func firstTCP(n *noise.Transport, any peer.ID, d door, resources network.Resourc
 		if l, ok := c.(interface{ SetLinger(int) error }); ok { // as libp2p's own dialler does
 			_ = l.SetLinger(0)
 		}
-		secure, err := up.Upgrade(ctx, t, c, network.DirOutbound, any, scope) // it ends both if it fails
+		secure, err := up.Upgrade(ctx, t, c, network.DirOutbound, self, scope) // it ends both if it fails
 		if err != nil {
 			return nil, ErrRefused
 		}
